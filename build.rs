@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Written by hand: their rows are encoded before the message is.
         .extern_path(".rowgate.v1.ResultSet", "crate::value::proto::ResultSet")
         .extern_path(".rowgate.v1.RowBatch", "crate::value::proto::RowBatch")
+        .extern_path(".rowgate.v1.JsonBatch", "crate::value::proto::JsonBatch")
         .compile_fds(descriptors)?;
     Ok(())
 }

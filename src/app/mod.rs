@@ -55,7 +55,7 @@ use crate::clock::milliseconds;
 use crate::config::{Config, ListenAddress};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::grpc::{Front, GrpcServer, ListenerTls, ProbeServer};
+use crate::grpc::{Front, GrpcServer, HealthReporter, ListenerTls, ProbeServer, wrong_port};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use acceptor::ConnectionLimit;
@@ -112,10 +112,7 @@ impl App {
             authenticator,
             jwks,
             tls,
-            probes: probes.map(|(listener, address)| {
-                tracing::info!(%address, "serving probes");
-                (ProbeServer::new(&health, &config), listener)
-            }),
+            probes: probes.map(|probes| probe_server(probes, &health, &config)),
         };
         gauge_sources::observe(telemetry, &engine);
         let runtime = single_threaded()?;
@@ -131,7 +128,7 @@ impl App {
             telemetry: telemetry.clone(),
             started: Instant::now(),
             history: Arc::new(ops::History::new(config.ops.history)),
-            services: grpc.to_string().into(),
+            grpc_answer: wrong_port(&grpc).into(),
         };
         let runtimes = workers.runtimes.clone();
         let prober = Prober::new(&config, engine, health, readiness, runtimes);
@@ -171,6 +168,16 @@ impl App {
         self.stop.send_replace(Some(StopCause::Signal));
         self.shutdown();
     }
+}
+
+/// The server for probes, with its listener.
+fn probe_server(
+    (listener, address): (TcpListener, SocketAddr),
+    health: &HealthReporter,
+    config: &Config,
+) -> (ProbeServer, TcpListener) {
+    tracing::info!(%address, "serving probes");
+    (ProbeServer::new(health, config), listener)
 }
 
 /// The watch over the keys of JSON Web Tokens, if they are at a URL.

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::arrow::{ArrowRows, Decimal, MAX_BATCH_ROWS};
 use super::copy::{CopyText, TextRows};
+use super::json_rows::{JsonForm, JsonRows};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::cell::Cell;
 use crate::value::{Column, EncodedRows, RowEncoder, RowsField, size_in_field};
@@ -77,6 +78,7 @@ enum SinkRows {
     Encoded(RowMessages),
     Arrow(Box<ArrowRows>),
     Text(TextRows),
+    Json(Box<JsonMessages>),
 }
 
 /// Rows that are encoded for messages.
@@ -89,12 +91,33 @@ struct RowMessages {
     full: Vec<EncodedRows>,
 }
 
+/// Rows as JSON, encoded for messages.
+struct JsonMessages {
+    maker: JsonRows,
+    /// The row that is being encoded.
+    row: RowEncoder,
+    messages: RowMessages,
+}
+
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of rows. They are encoded for messages with at most `limit` bytes
     /// of them in this field.
     pub(crate) fn new(field: RowsField, target: usize, limit: usize) -> Self {
-        let rows = RowMessages { encoder: RowEncoder::new(field), limit, full: Vec::new() };
-        Self::of(SinkRows::Encoded(rows), target)
+        Self::of(SinkRows::Encoded(RowMessages::new(field, limit)), target)
+    }
+
+    /// Returns a sink that makes JSON of a statement's rows, for messages as in [`RowSink::new`].
+    pub(crate) fn json(
+        stream: &dyn RowStream,
+        form: JsonForm,
+        field: RowsField,
+        target: usize,
+        limit: usize,
+    ) -> Result<Self> {
+        let maker = JsonRows::new(stream.columns().unwrap_or_default(), form)?;
+        let row = RowEncoder::new(field);
+        let rows = JsonMessages { maker, row, messages: RowMessages::new(field, limit) };
+        Ok(Self::of(SinkRows::Json(Box::new(rows)), target))
     }
 
     /// Returns a sink for rows of one result, whatever their size: full at `target` bytes of them.
@@ -136,6 +159,7 @@ impl RowSink {
             SinkRows::Encoded(rows) => rows.push(row),
             SinkRows::Arrow(rows) => rows.push(row),
             SinkRows::Text(rows) => rows.push(row),
+            SinkRows::Json(rows) => rows.push(row),
         };
         self.count(pushed);
     }
@@ -145,6 +169,7 @@ impl RowSink {
     pub(crate) fn encoder(&mut self) -> Option<&mut RowEncoder> {
         match &mut self.rows {
             SinkRows::Encoded(rows) => Some(&mut rows.encoder),
+            SinkRows::Json(rows) => Some(&mut rows.row),
             SinkRows::Arrow(_) | SinkRows::Text(_) => None,
         }
     }
@@ -160,12 +185,15 @@ impl RowSink {
 
     /// Takes the row that was encoded.
     pub(crate) fn end_row(&mut self) {
-        if self.misfit.is_none()
-            && let SinkRows::Encoded(rows) = &mut self.rows
-        {
-            let ended = rows.end_row();
-            self.count(ended);
+        if self.misfit.is_some() {
+            return;
         }
+        let ended = match &mut self.rows {
+            SinkRows::Encoded(rows) => rows.end_row(),
+            SinkRows::Json(rows) => rows.end_row(),
+            SinkRows::Arrow(_) | SinkRows::Text(_) => return,
+        };
+        self.count(ended);
     }
 
     /// Adds a row to an Arrow stream or to a text by its values, one of each column. Fails with the first of them that failed.
@@ -183,7 +211,7 @@ impl RowSink {
                 self.count(Ok(size));
                 return Ok(());
             }
-            SinkRows::Encoded(_) => return Ok(()),
+            SinkRows::Encoded(_) | SinkRows::Json(_) => return Ok(()),
         };
         let mut pushed = Ok(0);
         for (at, cell) in cells.enumerate() {
@@ -229,13 +257,21 @@ impl RowSink {
     /// Takes out the rows that follow the messages that were full.
     pub(crate) fn take(&mut self) -> EncodedRows {
         self.clear();
-        self.encoder().map(RowEncoder::take).unwrap_or_default()
+        self.messages().map(|rows| rows.encoder.take()).unwrap_or_default()
+    }
+
+    fn messages(&mut self) -> Option<&mut RowMessages> {
+        match &mut self.rows {
+            SinkRows::Encoded(rows) => Some(rows),
+            SinkRows::Json(rows) => Some(&mut rows.messages),
+            SinkRows::Arrow(_) | SinkRows::Text(_) => None,
+        }
     }
 
     /// Takes out the rows by message.
     pub(crate) fn take_messages(&mut self) -> Vec<EncodedRows> {
         let rows = self.take();
-        let SinkRows::Encoded(RowMessages { full, .. }) = &mut self.rows else { return Vec::new() };
+        let Some(RowMessages { full, .. }) = self.messages() else { return Vec::new() };
         let mut messages = std::mem::take(full);
         if !rows.is_empty() {
             messages.push(rows);
@@ -249,7 +285,7 @@ impl RowSink {
         let rows = match &mut self.rows {
             SinkRows::Arrow(rows) => rows,
             SinkRows::Text(rows) => return Ok(rows.take()),
-            SinkRows::Encoded(_) => return Ok(Vec::new()),
+            SinkRows::Encoded(_) | SinkRows::Json(_) => return Ok(Vec::new()),
         };
         match filled {
             Fill::Full => rows.take(),
@@ -272,7 +308,22 @@ impl RowSink {
     }
 }
 
+impl JsonMessages {
+    fn push(&mut self, row: &[u8]) -> Result<usize> {
+        self.messages.push(self.maker.make(row)?)
+    }
+
+    /// Makes the row that was encoded, which the next one takes the place of.
+    fn end_row(&mut self) -> Result<usize> {
+        self.messages.push(self.maker.make(self.row.row())?)
+    }
+}
+
 impl RowMessages {
+    fn new(field: RowsField, limit: usize) -> Self {
+        Self { encoder: RowEncoder::new(field), limit, full: Vec::new() }
+    }
+
     fn push(&mut self, row: &[u8]) -> Result<usize> {
         self.begin_message(size_in_field(row.len())).inspect(|_| self.encoder.push(row))
     }

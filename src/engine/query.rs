@@ -12,11 +12,12 @@ use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
 use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE};
 use super::validate::{idempotency_key, refuse_result_options, result_format, statement_unit};
 use crate::backend::{
-    Batch, BatchStatement, Delivery, Fill, IdempotencyKey, RowSink, Statement, TransactionMode,
-    fill,
+    Batch, BatchStatement, Delivery, Fill, IdempotencyKey, JsonForm, RowSink, RowStream, Statement,
+    TransactionMode, fill,
 };
 use crate::error::Result;
 use crate::resilience::{Attempts, RetryUnit};
+use crate::value::RowsField;
 use crate::value::proto::{QueryRequest, QueryResponse, ResultFormat, ResultSet};
 use crate::wire_size::{RESPONSE_OVERHEAD, widen};
 
@@ -77,12 +78,7 @@ impl Collector<'_> {
         let mut stream = self.database.backend.execute(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
-        let sink = if has_columns && self.format == ResultFormat::Arrow {
-            RowSink::arrow(&*stream, ARROW_BATCH_SIZE)
-        } else {
-            Ok(RowSink::of_result(BATCH_SIZE))
-        };
-        let mut sink = match sink {
+        let mut sink = match self.sink(&*stream) {
             Ok(sink) => sink,
             Err(error) => return Err(error.with_outcome(stream.abandon().await)),
         };
@@ -111,6 +107,24 @@ impl Collector<'_> {
     }
 }
 
+impl Collector<'_> {
+    /// The sink for the rows of a statement in the format that was asked for.
+    fn sink(&self, stream: &dyn RowStream) -> Result<RowSink> {
+        let json =
+            |form| RowSink::json(stream, form, RowsField::JsonOfResult, BATCH_SIZE, usize::MAX);
+        match self.format {
+            ResultFormat::Arrow if stream.columns().is_some() => {
+                RowSink::arrow(stream, ARROW_BATCH_SIZE)
+            }
+            ResultFormat::Json => json(JsonForm::Objects),
+            ResultFormat::JsonArrays => json(JsonForm::Arrays),
+            ResultFormat::Arrow | ResultFormat::Rows | ResultFormat::Unspecified => {
+                Ok(RowSink::of_result(BATCH_SIZE))
+            }
+        }
+    }
+}
+
 impl Database {
     /// Runs a query under its idempotency key, as a batch of one statement.
     async fn query_with_key(
@@ -122,7 +136,10 @@ impl Database {
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
         if let Some(options) = &request.options {
-            refuse_result_options(options, "a result in Arrow's format is not stored under a key")?;
+            refuse_result_options(
+                options,
+                "a result in another format than rows is not stored under a key",
+            )?;
         }
         let request_hash = request_hash::of_query(&request, &self.name);
         let (statement, bounds) =

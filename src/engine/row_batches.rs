@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::fair_yield::FairYield;
 use super::result_bounds::{ResultBounds, ResultCounter};
 use crate::backend::copy::CopyText;
-use crate::backend::{Fill, RowSink, RowStream};
+use crate::backend::{Fill, JsonForm, RowSink, RowStream};
 use crate::error::Result;
 use crate::value::{EncodedRows, RowsField};
 
@@ -55,6 +55,13 @@ impl RowBatches {
     /// Makes Arrow's batches from here on, of a statement that returns rows.
     pub(super) fn encode_for_arrow(&mut self, stream: &dyn RowStream) -> Result<()> {
         self.sink = RowSink::arrow(stream, ARROW_BATCH_SIZE)?;
+        Ok(())
+    }
+
+    /// Makes JSON from here on, of a statement that returns rows.
+    pub(super) fn encode_as_json(&mut self, stream: &dyn RowStream, form: JsonForm) -> Result<()> {
+        let limit = self.message_limit;
+        self.sink = RowSink::json(stream, form, RowsField::OfJsonBatch, BATCH_SIZE, limit)?;
         Ok(())
     }
 

@@ -311,16 +311,16 @@ pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
 pub(super) fn result_format(options: &QueryOptions) -> Result<ResultFormat> {
     let format = ResultFormat::try_from(options.format)
         .map_err(|unknown| invalid_option("options.format", &unknown.to_string()))?;
-    Ok(if format == ResultFormat::Arrow { format } else { ResultFormat::Rows })
+    Ok(if format == ResultFormat::Unspecified { ResultFormat::Rows } else { format })
 }
 
-/// Refuses what only the results of Query and StreamQuery without a key have; `why_not_arrow` is the reason for one of
+/// Refuses what only the results of Query and StreamQuery without a key have; `why_not_other` is the reason for one of
 /// them.
-pub(super) fn refuse_result_options(options: &QueryOptions, why_not_arrow: &str) -> Result<()> {
-    let is_arrow = result_format(options)? == ResultFormat::Arrow;
+pub(super) fn refuse_result_options(options: &QueryOptions, why_not_other: &str) -> Result<()> {
+    let is_other = result_format(options)? != ResultFormat::Rows;
     let why_not_described = "only Query and StreamQuery without a key describe their columns";
     refuse_options(&[
-        ("options.format", is_arrow, why_not_arrow),
+        ("options.format", is_other, why_not_other),
         ("options.describe_columns", options.describe_columns, why_not_described),
     ])
 }

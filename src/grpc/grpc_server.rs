@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tonic::service::Routes;
 
+use super::http2::connection_settings::ConnectionSettings;
 use super::http2::dispatch::Services;
 use super::http2::gate::Gate;
 use super::http2::listener_tls::ListenerTls;
-use super::http2::serve::ConnectionSettings;
 use super::http2::unary::UnaryLimits;
 use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;

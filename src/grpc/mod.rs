@@ -21,4 +21,5 @@ pub(crate) use http2::listener_tls::ListenerTls;
 pub(crate) use http2::preface::{AcceptedConnection, CountGuard};
 pub(crate) use http2::transport::AcceptedStream;
 pub(crate) use probe_server::ProbeServer;
+pub(crate) use respond::wrong_port;
 pub(crate) use services::health_service::HealthReporter;

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use http::HeaderMap;
 use tonic::body::Body;
 use tonic::{Code, Response, Status};
 
 use super::grpc_status;
+use crate::config::ListenAddress;
 use crate::error::{Error, ErrorKind, LogLine, Outcome, Result};
 use crate::telemetry::RpcCall;
 
@@ -109,6 +111,16 @@ pub(crate) fn request_error(status: &Status, max_request_size: usize) -> Option<
     } else {
         None
     }
+}
+
+/// The headers that answer a call on the operators' port; `services` is the address that it should have gone to.
+pub(crate) fn wrong_port(services: &ListenAddress) -> HeaderMap {
+    let message = format!(
+        "this is not Rowgate's gRPC but Rowgate's port for operators: the services are at {services}"
+    );
+    let error = Error::new(ErrorKind::Unsupported, message);
+    let status = grpc_status::status(&error.with_hint("Use that address."));
+    status.into_http::<Body>().into_parts().0.headers
 }
 
 /// The error of a request that is larger than one may be.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
         .layer(from_fn_with_state(required(settings.token.as_ref()), check_token))
         .layer(from_fn_with_state(settings.allowed_hosts.clone().into(), check_host))
         .layer(map_response(status_page::set_headers))
-        .layer(from_fn_with_state(Arc::clone(&status.services), refuse_grpc))
+        .layer(from_fn_with_state(Arc::clone(&status.grpc_answer), refuse_grpc))
         .with_state(status);
     let registered = TcpListener::from_std(listener)
         .inspect_err(|error| tracing::error!(%error, "operators' listener cannot be registered"));
@@ -130,18 +130,17 @@ async fn serve_connection(
     }
 }
 
-/// Tells clients of gRPC, in its own words, that this is another port; `services` is the address of the one they look for.
-async fn refuse_grpc(State(services): State<Arc<str>>, request: Request, next: Next) -> Response {
+/// Answers clients of gRPC, in its own words, that this is another port.
+async fn refuse_grpc(
+    State(answer): State<Arc<HeaderMap>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let is_grpc = |content: &HeaderValue| content.as_bytes().starts_with(b"application/grpc");
     if !request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
         return next.run(request).await;
     }
-    let text = format!(
-        "this is Rowgate's port for operators, which speaks HTTP and not gRPC: the services are at {services}"
-    );
-    // UNIMPLEMENTED, which no client tries again. Nothing ran: there is nothing here that could.
-    let head = [("content-type", "application/grpc"), ("grpc-status", "12")];
-    (head, [("grpc-message", text)]).into_response()
+    HeaderMap::clone(&answer).into_response()
 }
 
 async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {

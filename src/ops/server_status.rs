@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::http::HeaderMap;
 use tokio::sync::watch;
 
 use super::history::History;
@@ -47,6 +48,6 @@ pub(crate) struct Status {
     pub(crate) telemetry: Telemetry,
     pub(crate) started: Instant,
     pub(crate) history: Arc<History>,
-    /// The address of the services.
-    pub(crate) services: Arc<str>,
+    /// The answer to clients of gRPC that look for the services here.
+    pub(crate) grpc_answer: Arc<HeaderMap>,
 }

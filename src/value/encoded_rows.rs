@@ -9,6 +9,10 @@ use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 const ROWS_OF_BATCH: u8 = 1 << 3 | LENGTH;
 /// `ResultSet.rows`.
 const ROWS_OF_RESULT: u8 = 3 << 3 | LENGTH;
+/// `JsonBatch.rows`.
+const ROWS_OF_JSON_BATCH: u8 = ROWS_OF_BATCH;
+/// `ResultSet.json_rows`.
+const JSON_ROWS_OF_RESULT: u8 = 7 << 3 | LENGTH;
 /// `Row.values`.
 const VALUES: u8 = 1 << 3 | LENGTH;
 pub(super) const NULL: u8 = 1 << 3 | VARINT;
@@ -37,6 +41,9 @@ const FIRST: usize = 128;
 pub(crate) enum RowsField {
     OfBatch,
     OfResult,
+    /// Rows as JSON.
+    OfJsonBatch,
+    JsonOfResult,
 }
 
 /// Rows as bytes of the message whose field they are.
@@ -91,6 +98,8 @@ impl RowEncoder {
         let key = match field {
             RowsField::OfBatch => ROWS_OF_BATCH,
             RowsField::OfResult => ROWS_OF_RESULT,
+            RowsField::OfJsonBatch => ROWS_OF_JSON_BATCH,
+            RowsField::JsonOfResult => JSON_ROWS_OF_RESULT,
         };
         Self { key, bytes: Vec::new(), whole: 0, expected: FIRST }
     }

@@ -18,7 +18,7 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/rowgate.v1.rs"));
 
     // The only messages that are written by hand.
-    pub use super::row_messages::{ResultSet, RowBatch};
+    pub use super::row_messages::{JsonBatch, ResultSet, RowBatch};
 }
 
 pub(crate) mod cell;

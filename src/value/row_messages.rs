@@ -10,22 +10,28 @@ use super::encoded_rows::EncodedRows;
 use super::proto::{Column, Row};
 
 /// Some rows of a streamed result: the message `rowgate.v1.RowBatch`.
+pub type RowBatch = BatchMessage<Row>;
+
+/// The same as JSON: the message `rowgate.v1.JsonBatch`.
+pub type JsonBatch = BatchMessage<prost_types::Value>;
+
+/// A message of rows.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct RowBatch {
+pub struct BatchMessage<M> {
     /// The rows, but for those that are encoded.
-    pub rows: Vec<Row>,
+    pub rows: Vec<M>,
     /// Rows as they are sent.
     pub(crate) encoded: EncodedRows,
 }
 
-impl RowBatch {
+impl<M> BatchMessage<M> {
     /// A batch of these rows.
-    pub fn new(rows: Vec<Row>) -> Self {
-        Self { rows, ..Self::default() }
+    pub fn new(rows: Vec<M>) -> Self {
+        Self { rows, encoded: EncodedRows::default() }
     }
 }
 
-impl Message for RowBatch {
+impl<M: Message + Default> Message for BatchMessage<M> {
     fn encode_raw(&self, buffer: &mut impl BufMut) {
         buffer.put_slice(self.encoded.as_bytes());
         message::encode_repeated(1, &self.rows, buffer);
@@ -50,7 +56,7 @@ impl Message for RowBatch {
     }
 
     fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(Vec::new());
     }
 }
 
@@ -71,6 +77,8 @@ pub struct ResultSet {
     pub rows_affected: u64,
     /// The command as the database names it.
     pub command: String,
+    /// The rows as JSON, if that was asked for, but for those that are encoded.
+    pub json_rows: Vec<prost_types::Value>,
 }
 
 impl Message for ResultSet {
@@ -90,6 +98,7 @@ impl Message for ResultSet {
         if !self.command.is_empty() {
             string::encode(6, &self.command, buffer);
         }
+        message::encode_repeated(7, &self.json_rows, buffer);
     }
 
     fn merge_field(
@@ -99,7 +108,8 @@ impl Message for ResultSet {
         buffer: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
-        let Self { has_columns, columns, rows, arrow, rows_affected, command, .. } = self;
+        let Self { has_columns, columns, rows, arrow, rows_affected, command, json_rows, .. } =
+            self;
         let wire = wire_type;
         let (field, merged) = match tag {
             1 => ("has_columns", bool::merge(wire, has_columns, buffer, context)),
@@ -108,6 +118,7 @@ impl Message for ResultSet {
             4 => ("arrow", bytes::merge(wire, arrow, buffer, context)),
             5 => ("rows_affected", uint64::merge(wire, rows_affected, buffer, context)),
             6 => ("command", string::merge(wire, command, buffer, context)),
+            7 => ("json_rows", message::merge_repeated(wire, json_rows, buffer, context)),
             _ => return skip_field(wire, tag, buffer, context),
         };
         merged.map_err(|error| within("ResultSet", field, error))
@@ -116,7 +127,8 @@ impl Message for ResultSet {
     fn encoded_len(&self) -> usize {
         let mut length = message::encoded_len_repeated(2, &self.columns)
             + self.encoded.as_bytes().len()
-            + message::encoded_len_repeated(3, &self.rows);
+            + message::encoded_len_repeated(3, &self.rows)
+            + message::encoded_len_repeated(7, &self.json_rows);
         if self.has_columns {
             length += bool::encoded_len(1, &self.has_columns);
         }
@@ -302,7 +314,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_skipped_and_malformed_ones_named() {
-        let unknown = [7 << 3, 1];
+        let unknown = [8 << 3, 1];
         assert_eq!(ResultSet::decode(&unknown[..]), Ok(ResultSet::default()));
         assert_eq!(RowBatch::decode(&unknown[..]), Ok(RowBatch::default()));
         let error = ResultSet::decode(&[6 << 3 | 2, 1, 0xFF][..]).expect_err("no text");

@@ -373,7 +373,7 @@ async fn a_million_rows_take_constant_memory() {
             Part::Arrow(_) => peak = peak.max(service.server.resident()),
             Part::Summary(summary) => break summary.row_count,
             Part::Header(header) => assert_eq!(header.columns.len(), 3),
-            Part::Rows(_) => panic!("Arrow was wanted"),
+            Part::Rows(_) | Part::Json(_) => panic!("Arrow was wanted"),
         }
     };
     assert_eq!(rows, 1_000_000);

@@ -47,7 +47,7 @@ async fn read(service: &Service, parts: &mut Parts, mut next: i64) -> Result<u64
                 }
                 peak = peak.max(service.server.resident());
             }
-            Part::Arrow(_) => panic!("rows were wanted"),
+            Part::Arrow(_) | Part::Json(_) => panic!("rows were wanted"),
             Part::Summary(summary) => {
                 assert_eq!((summary.row_count, next), (ROWS, 1_000_001));
                 return Ok(peak);
@@ -166,7 +166,7 @@ async fn a_million_rows_are_streamed_to_arrow_in_constant_memory() {
                 peak = peak.max(service.server.resident());
             }
             Part::Summary(summary) => break summary,
-            other @ (Part::Header(_) | Part::Rows(_)) => panic!("{other:?}"),
+            other @ (Part::Header(_) | Part::Rows(_) | Part::Json(_)) => panic!("{other:?}"),
         }
     };
     assert_eq!(summary.row_count, ROWS);

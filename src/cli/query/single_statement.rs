@@ -105,6 +105,8 @@ pub(crate) async fn print_stream(
                 }
             }
             Part::Arrow(bytes) => out.write_all(&bytes)?,
+            // Nobody has asked for it.
+            Part::Json(_) => {}
             Part::Summary(end) => {
                 summary.rows_affected = end.rows_affected;
                 summary.command = end.command;

@@ -17,13 +17,15 @@ use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE, Batch, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, result_format, statement_unit};
 use crate::backend::copy::CopyText;
-use crate::backend::{Completion, Delivery, RowStream, Statement};
+use crate::backend::{Completion, Delivery, JsonForm, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CallContext;
 use crate::resilience::RetryUnit;
 use crate::value::RowsField;
 use crate::value::proto::stream_query_response::Part;
-use crate::value::proto::{QueryRequest, ResultFormat, ResultHeader, ResultSummary, RowBatch};
+use crate::value::proto::{
+    JsonBatch, QueryRequest, ResultFormat, ResultHeader, ResultSummary, RowBatch,
+};
 use crate::wire_size::ROW_BATCH_OVERHEAD;
 
 /// The size at which a batch is sent while the reader is behind, in bytes: it waits in memory, and many
@@ -56,7 +58,7 @@ impl Engine {
             Delivery::Streamed,
             ResultBounds::UNBOUNDED,
         )?;
-        let form = if format == ResultFormat::Arrow { RowForm::Arrow } else { RowForm::Rows };
+        let form = RowForm::of(format);
         let database = Arc::clone(database);
         Ok(self.stream(StreamedStatement { database, unit, form, statement, bounds }, caller))
     }
@@ -97,12 +99,24 @@ pub(super) struct StreamedStatement {
 pub(super) enum RowForm {
     Rows,
     Arrow,
+    Json(JsonForm),
     /// Text that is made of the rows here.
     Text(CopyText),
     /// Text that the database has written, with a header or without.
     Written {
         header: bool,
     },
+}
+
+impl RowForm {
+    fn of(format: ResultFormat) -> Self {
+        match format {
+            ResultFormat::Unspecified | ResultFormat::Rows => Self::Rows,
+            ResultFormat::Arrow => Self::Arrow,
+            ResultFormat::Json => Self::Json(JsonForm::Objects),
+            ResultFormat::JsonArrays => Self::Json(JsonForm::Arrays),
+        }
+    }
 }
 
 /// Terminates a call once its caller is revoked; its work then ends with the outcome that it has.
@@ -176,10 +190,7 @@ impl Source {
         let mut stream = self.start(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
-        if has_columns
-            && matches!(self.form, RowForm::Arrow)
-            && let Err(error) = self.batches.encode_for_arrow(&*stream)
-        {
+        if let Err(error) = self.choose_sink(&*stream) {
             return Err(error.with_outcome(stream.abandon().await));
         }
         match &self.form {
@@ -218,6 +229,20 @@ impl Source {
         }
     }
 
+    /// Has the rows of a statement made in its form.
+    fn choose_sink(&mut self, stream: &dyn RowStream) -> Result<()> {
+        match &self.form {
+            RowForm::Arrow if stream.columns().is_some() => {
+                self.batches.encode_for_arrow(stream)?
+            }
+            RowForm::Json(form) => self.batches.encode_as_json(stream, *form)?,
+            RowForm::Text(text) => self.batches.encode_as_text(stream, Some(text)),
+            RowForm::Written => self.batches.encode_as_text(stream, None),
+            RowForm::Rows | RowForm::Arrow => {}
+        }
+        Ok(())
+    }
+
     /// Takes the next batch of the format; small while the reader is behind.
     async fn next_parts(
         &mut self,
@@ -230,13 +255,15 @@ impl Source {
             return Ok(batch.map(|batch| parts(batch, Part::Arrow)));
         }
         let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
-        if !matches!(self.form, RowForm::Rows) {
+        if !matches!(self.form, RowForm::Rows | RowForm::Json(_)) {
             let batch = self.batches.next_bytes(stream, size).await?;
             return Ok(batch.map(|batch| parts(batch, Part::Arrow)));
         }
         let batch = self.batches.next(stream, size).await?;
-        let part = |encoded| Part::Rows(RowBatch { encoded, ..RowBatch::default() });
-        Ok(batch.map(|batch| parts(batch, part)))
+        let rows = |encoded| Part::Rows(RowBatch { encoded, ..RowBatch::default() });
+        let json = |encoded| Part::Json(JsonBatch { encoded, ..JsonBatch::default() });
+        let is_json = matches!(self.form, RowForm::Json(_));
+        Ok(batch.map(|batch| if is_json { parts(batch, json) } else { parts(batch, rows) }))
     }
 
     /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.

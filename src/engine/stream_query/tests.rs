@@ -204,7 +204,7 @@ async fn read(mut parts: Parts, pause: Duration) -> (usize, Result<ResultSummary
                 let sent = RowBatch::decode(&*batch.encode_to_vec()).expect("it is well-formed");
                 rows += sent.rows.len();
             }
-            Ok(Part::Arrow(_)) => panic!("rows were wanted"),
+            Ok(Part::Arrow(_) | Part::Json(_)) => panic!("rows were wanted"),
             Ok(Part::Summary(summary)) => return (rows, Ok(summary)),
             Err(error) => return (rows, Err(error)),
         }

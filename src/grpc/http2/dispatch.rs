@@ -25,6 +25,7 @@ use tower::Service as _;
 use super::bodies::{CallBody, PiecewiseBody, RequestBody, WatchBody};
 use super::gate::{Admitted, Arrival, Gate};
 use super::preface::CountGuard;
+use super::refusal::{Refusal, read_on, refused};
 use super::unary::{self, UnaryLimits};
 use super::unread::UnreadAnswers;
 use crate::access::{CallPermit, ConnectionCallers, Identity, revoked_error};
@@ -150,13 +151,6 @@ impl Dispatch {
     }
 }
 
-/// A request that is answered before anybody asks who has sent it.
-pub(crate) enum Refusal {
-    Error(Error),
-    /// It is no call.
-    Answer(Response<Body>),
-}
-
 impl Dispatch {
     /// Starts a call. `system` is the name of its protocol in telemetry.
     pub(crate) fn start(
@@ -173,28 +167,15 @@ impl Dispatch {
         call.set_peers(request.uri(), self.peer.address);
         services.gate.audit(&call, &self.peer);
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
-        let is_refused =
-            kind == CallKind::Transaction && refusal.is_none() && *self.draining.borrow();
+        let is_transaction = kind == CallKind::Transaction;
+        let is_refused = is_transaction && refusal.is_none() && *self.draining.borrow();
         let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));
         // No service has seen a late request, so it is answered here.
         let timeout = request_context::timeout(request.headers());
-        let refused = match refusal {
-            Some(Refusal::Answer(response)) => Some(response),
-            Some(Refusal::Error(error)) => Some(answer(&call, &error).into_http()),
-            None => timeout.as_ref().err().map(|error| answer(&call, error).into_http()),
-        };
-        let admitted = match refused {
+        let arrival = Arrival { method, is_transaction, at: arrived, connection: &self.callers };
+        let admitted = match refused(&call, refusal, &timeout) {
             Some(response) => Err(Box::new(response)),
-            None => self.admit(
-                &call,
-                &request,
-                Arrival {
-                    method,
-                    is_transaction: kind == CallKind::Transaction,
-                    at: arrived,
-                    connection: &self.callers,
-                },
-            ),
+            None => self.admit(&call, &request, arrival),
         };
         let timeout = timeout.unwrap_or_default();
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
@@ -205,7 +186,10 @@ impl Dispatch {
         let mut end = None;
         let service = match admitted {
             _ if is_refused => None,
-            Err(response) => Some(future::ready(Ok(*response)).boxed()),
+            Err(response) => {
+                read_on(request, &call);
+                Some(future::ready(Ok(*response)).boxed())
+            }
             Ok(admitted) => {
                 end = (kind == CallKind::Watch).then(|| self.watch_end(&admitted.identity).boxed());
                 request.extensions_mut().insert(admitted.identity);

@@ -13,7 +13,8 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::bodies::CallBody;
-use super::dispatch::{Dispatch, Refusal, ResponseBody, ResponseFuture};
+use super::dispatch::{Dispatch, ResponseBody, ResponseFuture};
+use super::refusal::Refusal;
 use crate::grpc::web::answer_body::{AnswerBody, AnswerContext};
 use crate::grpc::web::web_answer::translate;
 use crate::grpc::web::web_format::content_type;
@@ -22,7 +23,7 @@ use crate::grpc::web::web_request::{EdgeRequest, PlainRequest, WebCall, WebEdge}
 /// The names of protocols in telemetry (semantic conventions for RPC, `rpc.system.name`).
 const GRPC: &str = "grpc";
 const CONNECT: &str = "connect_rpc";
-/// That of a request which is no call.
+/// The same of a request that is no call.
 const HTTP: &str = "http";
 
 /// The service of one connection.
@@ -42,7 +43,7 @@ pub(crate) enum EntryFuture {
 pub(crate) enum EntryBody {
     Grpc(ResponseBody),
     Web(Box<AnswerBody<ResponseBody>>),
-    /// That of no call.
+    /// The body of an answer to no call.
     Plain(Body),
 }
 

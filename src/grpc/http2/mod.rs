@@ -1,13 +1,15 @@
 //! Connections of HTTP/2 and HTTP/1.1, and calls, below the services.
 
 mod bodies;
+pub(crate) mod connection_settings;
 pub(crate) mod dispatch;
 pub(crate) mod entry;
 pub(crate) mod frame_guard;
 pub(crate) mod gate;
 pub(crate) mod listener_tls;
 pub(crate) mod preface;
-pub(crate) mod serve;
+mod refusal;
+mod serve;
 pub(crate) mod transport;
 pub(crate) mod unary;
 pub(crate) mod unread;

@@ -13,14 +13,15 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use super::connection_settings::ConnectionSettings;
 use super::dispatch::Dispatch;
 use super::entry::Entry;
 use super::frame_guard::FrameGuard;
 use super::listener_tls::ListenerTls;
 use super::preface::{AcceptedConnection, HttpConnection, SpokenVersion};
-use super::transport::{ClientStream, ServedVersions};
+use super::transport::ClientStream;
 use super::write_guard::WriteGuard;
-use crate::config::{Config, Grpc};
+use crate::config::Grpc;
 use crate::grpc::grpc_server::GrpcServer;
 use crate::grpc::request_context::Peer;
 
@@ -33,29 +34,6 @@ const JITTER: f64 = 0.1;
 
 /// The least buffer of a connection of HTTP/1.1, for what is read ahead and for what waits to be written.
 const MIN_BUFFER: usize = 64 << 10;
-
-/// The settings of connections.
-#[derive(Debug, Clone)]
-pub(crate) struct ConnectionSettings {
-    grpc: Grpc,
-    versions: ServedVersions,
-    /// The time for the head of a request over HTTP/1.1.
-    header_timeout: Duration,
-    /// The time for which a reader over HTTP/1.1 may take nothing.
-    stall_timeout: Duration,
-}
-
-impl ConnectionSettings {
-    pub(crate) fn new(config: &Config) -> Self {
-        let versions = if config.web.enabled { ServedVersions::All } else { ServedVersions::Http2 };
-        Self {
-            grpc: config.grpc.clone(),
-            versions,
-            header_timeout: config.web.header_timeout,
-            stall_timeout: config.stream.stall_timeout,
-        }
-    }
-}
 
 /// The connections of one worker.
 #[derive(Clone)]

@@ -40,6 +40,8 @@ pub(crate) fn response(part: Part) -> CopyOutResponse {
         Part::Header(header) => OutPart::Header(header),
         Part::Rows(rows) => OutPart::Rows(rows),
         Part::Arrow(bytes) => OutPart::Data(bytes),
+        // No form of a CopyOut has them.
+        Part::Json(_) => OutPart::Data(Vec::new()),
         Part::Summary(summary) => {
             // What the database itself has written is counted by it: there may be a header among the lines.
             let is_written = summary.command == "COPY";

@@ -8,7 +8,7 @@ mod get_query;
 mod json_reader;
 mod json_shapes;
 mod json_writer;
-pub(crate) mod origins;
+pub(crate) mod page_origins;
 pub(crate) mod plain_answer;
 pub(crate) mod web_answer;
 pub(crate) mod web_body;

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::answer_body::{AnswerBody, AnswerContext};
 use super::answer_form::{AnswerForm, own_headers, without_status};
 use super::connect_error::{ConnectError, http_status, json};
-use super::origins::expose;
+use super::page_origins::expose;
 use super::plain_answer::protect;
 use super::web_body::PREFIX;
 use super::web_format::WebProtocol;

@@ -11,7 +11,7 @@ use tonic::metadata::GRPC_CONTENT_TYPE;
 
 use super::answer_form::AnswerForm;
 use super::get_query;
-use super::origins::Origins;
+use super::page_origins::Origins;
 use super::plain_answer::{sentence, wrong_method, wrong_type};
 use super::web_body::{MessageForm, WebRequestBody, compressed};
 use super::web_format::{WebCodec, WebFormat, WebProtocol};

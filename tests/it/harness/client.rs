@@ -223,6 +223,7 @@ impl Client {
                     streamed.rows.extend(batch.rows);
                 }
                 Part::Arrow(bytes) => streamed.arrow.extend(bytes),
+                Part::Json(batch) => streamed.json.extend(batch.rows),
                 Part::Summary(summary) => streamed.summary = Some(summary),
             }
         }
@@ -257,6 +258,8 @@ pub(crate) struct Streamed {
     pub(crate) header: ResultHeader,
     /// All rows.
     pub(crate) rows: Vec<Row>,
+    /// The rows as JSON, where the caller wanted them.
+    pub(crate) json: Vec<prost_types::Value>,
     /// The bytes of the Arrow stream, where the caller wanted one.
     pub(crate) arrow: Vec<u8>,
     /// The number of messages that brought them.

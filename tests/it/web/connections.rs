@@ -105,6 +105,23 @@ async fn a_slow_or_silent_client_loses_its_connection() {
 }
 
 #[tokio::test]
+async fn a_large_request_that_is_refused_by_its_head_is_answered() {
+    let service = Service::start(Backend::Sqlite).await;
+    let address = service.server.grpc();
+    let large = vec![b' '; 3 << 20];
+    for (request, status) in [
+        (WebRequest::post(QUERY, "text/plain", large.clone()), 415),
+        (WebRequest::post(QUERY, "application/json", large.clone()).with("origin", "null"), 403),
+        (WebRequest::post("/none", "application/json", large.clone()), 404),
+        (WebRequest::post("/rowgate.v1.DatabaseService/CopyIn", "application/json", large), 501),
+    ] {
+        for version in BOTH {
+            assert_eq!(request.send(version, address).await.status, status, "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn large_heads_are_refused() {
     let server = Server::start("[grpc]\nmax_header_size = \"2KiB\"");
     let long = query("select 1").with("x-long", "x".repeat(4096));

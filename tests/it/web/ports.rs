@@ -1,4 +1,4 @@
-//! What a wrong request is told: a wrong path, a wrong port, a port without these protocols.
+//! Answers to wrong requests: to a wrong path, a wrong port, a port without these protocols.
 
 use serde_json::json;
 use tonic::Code;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use prost::Message as _;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tonic_types::pb::ErrorInfo;
 
 use crate::access::Guarded;
@@ -17,16 +17,25 @@ const BATCH: &str = "/rowgate.v1.DatabaseService/ExecuteBatch";
 const ENDLESS: &str =
     "with recursive c(n) as (select 1 union all select n + 1 from c) select max(n) from c";
 
-#[tokio::test]
-async fn each_code_has_its_status_of_http() {
+/// A batch of one statement under a key.
+fn keyed(sql: &str) -> Json {
+    json!({"statements": [{"sql": sql}], "options": {"idempotencyKey": "k"}})
+}
+
+/// A service with a table, a row and a key.
+async fn service() -> Service {
     let service = Service::start(Backend::Sqlite).await;
     service.client.must("create table t (a int primary key, b int check (b > 0))", &[]).await;
     service.client.must("insert into t values (1, 1)", &[]).await;
-    let address = service.server.grpc();
-    let keyed =
-        |sql: &str| json!({"statements": [{"sql": sql}], "options": {"idempotencyKey": "k"}});
     let sent = WebRequest::json(BATCH, &keyed("insert into t values (2, 2)"));
-    assert_eq!(sent.send(HttpVersion::Http1, address).await.status, 200);
+    assert_eq!(sent.send(HttpVersion::Http1, service.server.grpc()).await.status, 200);
+    service
+}
+
+#[tokio::test]
+async fn each_code_has_its_status_of_http() {
+    let service = service().await;
+    let address = service.server.grpc();
     for version in BOTH {
         for (path, message, status, code, reason) in [
             (QUERY, json!({"sql": "select x"}), 400, "invalid_argument", "UNDEFINED_COLUMN"),

@@ -1,0 +1,275 @@
+//! Rows as JSON (RESULT_FORMAT_JSON): messages `google.protobuf.Value`, made of encoded rows.
+
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost::encoding::encode_varint;
+use prost_types::Timestamp;
+use serde_json::Value as Document;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::cell::{Cell, cells};
+use crate::value::{ArrayValue, Column, DataType, Kind, RecordValue, Value};
+use crate::wire_size::widen;
+
+// The keys of the fields of `google.protobuf.Value`, `Struct`, its entries, and `ListValue`.
+const NULL: u8 = 1 << 3;
+const NUMBER: u8 = 2 << 3 | 1;
+const TEXT: u8 = 3 << 3 | 2;
+const BOOL: u8 = 4 << 3;
+const STRUCT: u8 = 5 << 3 | 2;
+const LIST: u8 = 6 << 3 | 2;
+/// The entries of a struct, the key of an entry, and the values of a list.
+const FIRST: u8 = 1 << 3 | 2;
+/// The value of an entry.
+const SECOND: u8 = 2 << 3 | 2;
+
+/// The largest integer that a number of JSON holds exactly everywhere, 2^53.
+const MAX_EXACT: i64 = 1 << 53;
+
+/// The levels of a document that is not left as text: readers of messages bound their depth, to 100 as a rule, and a level of a
+/// document is up to four of theirs.
+const MAX_LEVELS: usize = 20;
+
+/// The form of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JsonForm {
+    Objects,
+    Arrays,
+}
+
+/// The maker of rows of one result.
+#[derive(Debug)]
+pub(crate) struct JsonRows {
+    columns: Vec<JsonColumn>,
+    form: JsonForm,
+    row: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct JsonColumn {
+    name: String,
+    reading: Reading,
+}
+
+/// The meaning of a column's values beyond their kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Plain,
+    /// Texts are documents.
+    Documents,
+    /// Numbers have single precision.
+    Singles,
+}
+
+impl JsonRows {
+    /// # Errors
+    /// Two columns of an object have one name.
+    pub(crate) fn new(columns: &[Column], form: JsonForm) -> Result<Self> {
+        let mut names = HashSet::new();
+        let repeated = columns.iter().find(|column| !names.insert(column.name.as_str()));
+        if let Some(column) = repeated.filter(|_| form == JsonForm::Objects) {
+            let why = format!(
+                "two columns have the name {:?}, of which an object can have one",
+                column.name
+            );
+            let hint = "Name one of them otherwise, as in `select a.id, b.id as b_id`, or ask for RESULT_FORMAT_JSON_ARRAYS.";
+            return Err(
+                Error::field(ErrorKind::InvalidOption, "options.format", why).with_hint(hint)
+            );
+        }
+        let columns = columns.iter().map(|column| {
+            let of = if column.r#type() == DataType::Array {
+                column.element_type()
+            } else {
+                column.r#type()
+            };
+            let reading = if of == DataType::Json {
+                Reading::Documents
+            } else if of == DataType::Float32 {
+                Reading::Singles
+            } else {
+                Reading::Plain
+            };
+            JsonColumn { name: column.name.clone(), reading }
+        });
+        Ok(Self { columns: columns.collect(), form, row: Vec::new() })
+    }
+
+    /// Makes a row of a message `Row`.
+    pub(crate) fn make(&mut self, row: &[u8]) -> Result<&[u8]> {
+        let mut content = Vec::with_capacity(row.len() * 2);
+        let mut width = 0;
+        for (column, cell) in self.columns.iter().zip(cells(row)) {
+            let cell = cell.map_err(|error| {
+                Error::new(ErrorKind::Internal, "a value cannot be read").with_cause(error)
+            })?;
+            let value = value_of_cell(cell, column.reading);
+            match self.form {
+                JsonForm::Objects => add_entry(&mut content, &column.name, &value),
+                JsonForm::Arrays => delimited(&mut content, FIRST, &value),
+            }
+            width += 1;
+        }
+        if width != self.columns.len() {
+            return Err(Error::new(ErrorKind::Internal, "a row of another width than its columns"));
+        }
+        self.row.clear();
+        let key = if self.form == JsonForm::Objects { STRUCT } else { LIST };
+        delimited(&mut self.row, key, &content);
+        Ok(&self.row)
+    }
+}
+
+fn delimited(out: &mut Vec<u8>, key: u8, content: &[u8]) {
+    out.push(key);
+    encode_varint(widen(content.len()), out);
+    out.extend_from_slice(content);
+}
+
+fn add_entry(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let mut entry = Vec::with_capacity(name.len() + value.len() + 8);
+    delimited(&mut entry, FIRST, name.as_bytes());
+    delimited(&mut entry, SECOND, value);
+    delimited(out, FIRST, &entry);
+}
+
+fn value_of_cell(cell: Cell<'_>, reading: Reading) -> Vec<u8> {
+    match cell {
+        Cell::Null => null(),
+        Cell::Bool(value) => vec![BOOL, u8::from(value)],
+        Cell::Integer(value) => integer(value),
+        Cell::Float32(value) => number(value.into(), reading),
+        Cell::Float64(value) => number(value, reading),
+        Cell::Text(value) if reading == Reading::Documents => document(value),
+        Cell::Text(value) => text(value),
+        Cell::Bytes(value) => text(&STANDARD.encode(value)),
+        // Numbers of the database that encoded rows have as text.
+        Cell::Date(value) => integer(value.into()),
+        Cell::Time(value) | Cell::Timestamp(value) | Cell::Timestamptz(value) => integer(value),
+        Cell::Value(value) => value_of(value, reading),
+    }
+}
+
+fn value_of(value: Value, reading: Reading) -> Vec<u8> {
+    match value.kind {
+        None | Some(Kind::NullValue(_) | Kind::ResultReference(_)) => null(),
+        Some(Kind::BoolValue(value)) => vec![BOOL, u8::from(value)],
+        Some(Kind::Int64Value(value)) => integer(value),
+        Some(Kind::Float64Value(value)) => number(value, reading),
+        Some(Kind::TextValue(value)) if reading == Reading::Documents => document(&value),
+        Some(Kind::TextValue(value)) => text(&value),
+        Some(Kind::BytesValue(value)) => text(&STANDARD.encode(value)),
+        Some(Kind::TimestampValue(Timestamp { seconds, nanos })) => {
+            text(&Timestamp { seconds, nanos }.to_string())
+        }
+        Some(Kind::ArrayValue(ArrayValue { elements, dimensions, .. })) => {
+            let values = elements.into_iter().map(|element| value_of(element, reading));
+            nested(values.collect(), &dimensions)
+        }
+        Some(Kind::RecordValue(RecordValue { fields })) => {
+            list(fields.into_iter().map(|field| value_of(field, Reading::Plain)))
+        }
+    }
+}
+
+/// Makes lists of lists of the elements of an array, which are in row-major order.
+fn nested(mut elements: Vec<Vec<u8>>, dimensions: &[i32]) -> Vec<u8> {
+    for length in dimensions.iter().skip(1).rev() {
+        let length = usize::try_from(*length).unwrap_or(1).max(1);
+        elements = elements.chunks(length).map(|part| list(part.iter().cloned())).collect();
+    }
+    list(elements.into_iter())
+}
+
+fn list(values: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut content = Vec::new();
+    values.for_each(|value| delimited(&mut content, FIRST, &value));
+    let mut list = Vec::with_capacity(content.len() + 8);
+    delimited(&mut list, LIST, &content);
+    list
+}
+
+fn null() -> Vec<u8> {
+    vec![NULL, 0]
+}
+
+fn text(value: &str) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(value.len() + 8);
+    delimited(&mut encoded, TEXT, value.as_bytes());
+    encoded
+}
+
+/// Encodes an integer: a number, or text where not every reader of JSON would keep its digits.
+fn integer(value: i64) -> Vec<u8> {
+    let exact = i32::try_from(value).map(f64::from).ok();
+    match exact.or_else(|| value.to_string().parse().ok()) {
+        Some(number) if (-MAX_EXACT..=MAX_EXACT).contains(&value) => float(number),
+        _ => text(&value.to_string()),
+    }
+}
+
+/// Encodes a number of a column. One of single precision has no more digits than it needs.
+fn number(value: f64, reading: Reading) -> Vec<u8> {
+    if reading != Reading::Singles || !value.is_finite() {
+        return float(value);
+    }
+    let single: Option<f32> = value.to_string().parse().ok();
+    let shortest = single.and_then(|single| single.to_string().parse().ok());
+    float(shortest.unwrap_or(value))
+}
+
+/// Encodes a number; what JSON has no number for is text.
+fn float(value: f64) -> Vec<u8> {
+    if value.is_nan() {
+        return text("NaN");
+    }
+    if value.is_infinite() {
+        return text(if value > 0.0 { "Infinity" } else { "-Infinity" });
+    }
+    let mut encoded = vec![NUMBER];
+    encoded.extend(value.to_le_bytes());
+    encoded
+}
+
+/// Encodes a document as what it is; one that is too deep, or no JSON, as its text.
+fn document(document: &str) -> Vec<u8> {
+    match serde_json::from_str::<Document>(document) {
+        Ok(parsed) if levels(&parsed) <= MAX_LEVELS => value_of_document(&parsed),
+        Ok(_) | Err(_) => text(document),
+    }
+}
+
+fn levels(document: &Document) -> usize {
+    match document {
+        Document::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
+        Document::Object(fields) => 1 + fields.values().map(levels).max().unwrap_or_default(),
+        Document::Null | Document::Bool(_) | Document::Number(_) | Document::String(_) => 1,
+    }
+}
+
+fn value_of_document(document: &Document) -> Vec<u8> {
+    match document {
+        Document::Null => null(),
+        Document::Bool(value) => vec![BOOL, u8::from(*value)],
+        Document::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(value), ..) => integer(value),
+            // Larger than any number that is exact.
+            (None, Some(value), _) => text(&value.to_string()),
+            (None, None, Some(value)) => float(value),
+            (None, None, None) => text(&number.to_string()),
+        },
+        Document::String(value) => text(value),
+        Document::Array(items) => list(items.iter().map(value_of_document)),
+        Document::Object(fields) => {
+            let mut content = Vec::new();
+            for (name, value) in fields {
+                add_entry(&mut content, name, &value_of_document(value));
+            }
+            let mut encoded = Vec::with_capacity(content.len() + 8);
+            delimited(&mut encoded, STRUCT, &content);
+            encoded
+        }
+    }
+}
