@@ -16,7 +16,7 @@ use crate::wire_size::widen;
 const MAX_BUFFERED_ROWS: usize = 10_000;
 
 /// The size of their text, in bytes.
-const MAX_BUFFERED_TEXT: usize = 16 << 20;
+const MAX_BUFFERED_TEXT: usize = 4 << 20;
 
 /// The width of a column down to which longer values are wrapped, in [`Layout::Automatic`].
 const LEAST_WIDTH: u16 = 12;
@@ -83,7 +83,7 @@ impl Table {
                 grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
             }
         }
-        writeln!(out, "{grid}")
+        grid.lines().try_for_each(|line| writeln!(out, "{line}"))
     }
 
     fn grid(&self, names: &[String], rows: &[Vec<String>]) -> Grid {
