@@ -77,7 +77,8 @@ fn compare(names: &[String], columns: &[String], dialect: Dialect) -> Result<()>
             format!("column {place} of the header is \"{name}\", and columns has \"{column}\"");
         return Err(of_header(&message));
     }
-    let (given, wanted) = (names.len(), columns.len());
+    let given = names.len();
+    let wanted = columns.len();
     if given != wanted {
         return Err(of_header(&format!("the header has {given} names, and columns has {wanted}")));
     }

@@ -51,7 +51,8 @@ pub(super) fn check_not_beside(database: &Path, file: &Path) -> Result<()> {
     if !is_beside {
         return Ok(());
     }
-    let (file, database) = (file.display(), database.display());
+    let file = file.display();
+    let database = database.display();
     let message = format!("{file} is a file that SQLite keeps beside the database {database}");
     Err(refused(message).with_hint("Name another file, as one that ends with .backup."))
 }

@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long)]
     header: bool,
     /// Replace the FILE of --to if it exists
-    #[arg(long, requires = "to")]
+    #[arg(long, conflicts_with = "from")]
     pub(super) force: bool,
     /// The character between two fields; a comma if omitted, in text a tab
     #[arg(long, value_name = "CHARACTER")]

@@ -193,11 +193,6 @@ impl Source {
         if let Err(error) = self.choose_sink(&*stream) {
             return Err(error.with_outcome(stream.abandon().await));
         }
-        match &self.form {
-            RowForm::Text(text) => self.batches.encode_as_text(&*stream, text),
-            RowForm::Written { header } => self.batches.take_text(*header),
-            RowForm::Rows | RowForm::Arrow => {}
-        }
         let mut next = vec![Part::Header(ResultHeader { has_columns, columns })];
         let has_rows = has_columns || matches!(self.form, RowForm::Written { .. });
         let mut is_over = !has_rows;
@@ -236,8 +231,8 @@ impl Source {
                 self.batches.encode_for_arrow(stream)?
             }
             RowForm::Json(form) => self.batches.encode_as_json(stream, *form)?,
-            RowForm::Text(text) => self.batches.encode_as_text(stream, Some(text)),
-            RowForm::Written => self.batches.encode_as_text(stream, None),
+            RowForm::Text(text) => self.batches.encode_as_text(stream, text),
+            RowForm::Written { header } => self.batches.take_text(*header),
             RowForm::Rows | RowForm::Arrow => {}
         }
         Ok(())

@@ -154,7 +154,10 @@ impl TransactionTask {
                 Some(Command::RollbackTo(it)) => InnerCommand::Savepoint(RollbackTo, it.name),
                 Some(Command::Release(it)) => InnerCommand::Savepoint(Release, it.name),
             };
-            let done = interrupts.race_reading(events, self.command(command, &mut open)).await;
+            let done = {
+                let command = Box::pin(self.command(command, &mut open));
+                interrupts.race_reading(events, command).await
+            };
             if let Err(error) = done {
                 return Err(ended(error, open).await);
             }

@@ -129,9 +129,10 @@ impl JsonShapes {
     }
 
     fn map(&mut self, entry: &MessageDescriptor) -> KindShape {
-        match entry.map_entry_key_field().kind() {
-            Kind::String => KindShape::TextMap(self.add(entry)),
-            _ => KindShape::Unsupported,
+        if entry.map_entry_key_field().kind() == Kind::String {
+            KindShape::TextMap(self.add(entry))
+        } else {
+            KindShape::Unsupported
         }
     }
 

@@ -139,7 +139,15 @@ impl JsonWriter<'_> {
             KindShape::Message(place) => self.message(*place, bytes)?,
             KindShape::TextMap(entry) => self.entry(*entry, bytes)?,
             kind if field.is_list => self.packed(kind, bytes)?,
-            _ => return Err(Malformed),
+            KindShape::Double
+            | KindShape::Int32
+            | KindShape::Uint32
+            | KindShape::Int64
+            | KindShape::Uint64
+            | KindShape::Bool
+            | KindShape::Null
+            | KindShape::Enum(_)
+            | KindShape::Unsupported => return Err(Malformed),
         }
         Ok(())
     }
@@ -220,10 +228,12 @@ impl JsonWriter<'_> {
 
 impl OpenField {
     fn of(field: &FieldShape, number: u32) -> Self {
-        match field.kind {
-            KindShape::TextMap(_) => Self::Object(number),
-            _ if field.is_list => Self::Array(number),
-            _ => Self::None,
+        if matches!(field.kind, KindShape::TextMap(_)) {
+            Self::Object(number)
+        } else if field.is_list {
+            Self::Array(number)
+        } else {
+            Self::None
         }
     }
 }
@@ -286,7 +296,7 @@ mod tests {
             Json::Object(fields) => {
                 fields.into_iter().map(|(key, value)| (key, plain(value))).collect()
             }
-            other => other,
+            other @ (Json::Null | Json::Bool(_) | Json::String(_)) => other,
         }
     }
 

@@ -62,9 +62,10 @@ where
         Ok(trailers) => Status::from_header_map(trailers).unwrap_or_else(without_status),
         Err(status) => status.clone(),
     };
-    let content = match status.code() {
-        Code::Ok => form.content(received.get(PREFIX..).unwrap_or_default()),
-        _ => Err(status),
+    let content = if status.code() == Code::Ok {
+        form.content(received.get(PREFIX..).unwrap_or_default())
+    } else {
+        Err(status)
     };
     let mut own = own_headers(&headers, "");
     own.extend(own_headers(&trailers.unwrap_or_default(), "trailer-"));
