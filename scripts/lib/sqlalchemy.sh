@@ -47,6 +47,7 @@ sqlalchemy_servers() {
   start_server sqlalchemy <<TOML
 [databases.main]
 url = "postgres://postgres@127.0.0.1:$postgres_port/over"
+settings_allowed = ["search_path"]
 [databases.mysql]
 url = "mysql://app:secret@127.0.0.1:$mariadb_port/shop"
 [databases.sqlite]

@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from rowgate.dbapi._control import Control, Kind, commits_by_itself, first_word, recognise
+from rowgate.dbapi._control import Control, Kind, commits_by_itself, first_word, recognise, session_setting
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,22 @@ def test_definitions_of_mysql_commit_by_themselves(sql: str, commits: bool) -> N
 def test_the_first_word_is_behind_comments() -> None:
     assert first_word("-- a\n /* b */ select 1") == "SELECT"
     assert first_word("(select 1)") == ""
+
+
+@pytest.mark.parametrize(
+    ("sql", "setting"),
+    [
+        ("SET SESSION search_path='app'", ("search_path", "app")),
+        ("set search_path to app, public;", ("search_path", "app, public")),
+        ("set work_mem = '8MB'", ("work_mem", "8MB")),
+        ("set tenant.name = 'O''Neill'", ("tenant.name", "O'Neill")),
+        ("set work_mem to default", ("work_mem", None)),
+        ("set local work_mem = '8MB'", None),
+        ("set time zone 'UTC'", None),
+        ("set transaction isolation level serializable", None),
+        ("set a = 'x'; drop table t", None),
+        ("select 1", None),
+    ],
+)
+def test_a_set_of_the_session_is_recognised(sql: str, setting: Optional[tuple[str, Optional[str]]]) -> None:
+    assert session_setting(sql) == setting

@@ -84,3 +84,17 @@ def test_a_ping_needs_no_transaction(engine: Engine) -> None:
         raw = connection.connection.dbapi_connection
         assert engine.dialect.do_ping(raw)
         assert not raw.in_transaction
+
+
+def test_a_set_in_autocommit_is_kept_or_refused_at_once(engine: Engine) -> None:
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        raw.autocommit = True
+        try:
+            raw.cursor().execute("set session search_path = 'pg_catalog'")
+        except rowgate.AccessDenied:
+            kept = connection.scalar(text("show search_path"))
+            assert kept != "pg_catalog"
+        else:
+            raw.autocommit = False
+            assert connection.scalar(text("show search_path")) == "pg_catalog"

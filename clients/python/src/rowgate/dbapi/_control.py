@@ -67,6 +67,21 @@ def first_word(sql: str) -> str:
     return found["word"].upper() if found else ""
 
 
+_SETTING = _pattern(r"SET\s+(?:SESSION\s+)?(?P<name>[a-z_][\w.]*)\s*(?:=|TO\b)\s*(?P<value>'(?:[^']|'')*'|[^';]+?)")
+
+
+@lru_cache(maxsize=256)
+def session_setting(sql: str) -> Optional[tuple[str, Optional[str]]]:
+    """The name and the value that a SET of PostgreSQL gives to the session; None as the value is the default."""
+    found = _SETTING.match(sql) if first_word(sql) == "SET" else None
+    if found is None:
+        return None
+    value = found["value"]
+    if value.startswith("'"):
+        return found["name"], value[1:-1].replace("''", "'")
+    return found["name"], None if value.upper() == "DEFAULT" else value
+
+
 def commits_by_itself(sql: str) -> bool:
     """True for a statement that MySQL commits by itself, with what is open before it: definitions and their like."""
     return first_word(sql) in _COMMITTING and not _TEMPORARY.match(sql)

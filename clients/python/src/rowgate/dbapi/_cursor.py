@@ -62,6 +62,8 @@ class Cursor:
             command = control.recognise(sql)
             if command is not None and self.connection._control(command):
                 self.statusmessage = command.kind.value
+            elif self.connection._keep_setting(sql):
+                self.statusmessage = "SET"
             elif self.name is not None:
                 self._take_stream(self.connection._stream(sql, values, self.timeout))
             else:

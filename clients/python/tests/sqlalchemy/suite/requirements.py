@@ -60,7 +60,6 @@ NOT_OVER_ROWGATE: dict[str, dict[str, str]] = {
         "temp_table_comment_reflection": _SESSION,
         "create_temp_table_as": _SESSION,
         "two_phase_transactions": "the server has no prepared transactions: its transactions end with their stream",
-        "default_schema_name_switch": "SET search_path ends with the transaction: set it by the URL's `settings.search_path`",
     },
     "sqlite": {
         "temporary_tables": _SESSION,
