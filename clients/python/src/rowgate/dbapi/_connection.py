@@ -14,7 +14,7 @@ from . import _casts as casts
 from . import _commit as commits
 from . import _objects as objects
 from . import _paramstyle as paramstyles
-from ._control import Control, Kind, commits_by_itself, first_word, session_setting
+from ._control import Control, Kind, commits_by_itself, first_word
 from ._cursor import Cursor
 from ._last_row import Written, last_row_query, returning_rowid
 from ._many import ManyRows
@@ -308,14 +308,10 @@ class Connection(SessionModes):
         """
         if self.backend != "postgres" or not self._settings.autocommit or self.in_transaction:
             return False
-        setting = session_setting(sql)
-        if setting is None:
+        settings = self._settings.with_set(sql)
+        if settings is None:
             return False
-        name, value = setting
-        settings = {known: text for known, text in self._settings.settings.items() if known != name}
-        if value is not None:
-            settings[name] = value
-            self._database.execute("SELECT 1", (), **{**self._settings.call_options(None), "settings": settings})
+        self._database.execute("SELECT 1", (), **{**self._settings.call_options(None), "settings": settings})
         self._settings.settings = settings
         return True
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
 from .. import _errors as errors
+from ._control import session_setting
 
 # PostgreSQL runs READ UNCOMMITTED as READ COMMITTED; the databases without it get what is stricter.
 _LEVELS = {
@@ -75,6 +76,15 @@ class Settings:
     json_loads: Optional[Callable[[str], Any]] = None
     # A failed statement leaves the transaction as it was before it. None: as the database's usual driver.
     statement_savepoints: Optional[bool] = None
+
+    def with_set(self, sql: str) -> Optional[dict[str, str]]:
+        """The settings of PostgreSQL's as a SET of the session leaves them; None for another statement."""
+        found = session_setting(sql)
+        if found is None:
+            return None
+        name, value = found
+        settings = {known: text for known, text in self.settings.items() if known != name}
+        return settings if value is None else {**settings, name: value}
 
     def call_options(self, timeout: Optional[float]) -> dict[str, Any]:
         """As options of a call of `rowgate`; those that are not set are left out."""
