@@ -20,7 +20,7 @@ verify_sqlalchemy() {
   part 'sqlalchemy: the suite on PostgreSQL, psycopg beside Rowgate' sqlalchemy_suites psycopg \
     "postgresql+psycopg://postgres@127.0.0.1:$postgres_port/direct" "rowgate+postgresql://$server_address/main"
   part 'sqlalchemy: the suite on SQLite, pysqlite beside Rowgate' sqlalchemy_suites pysqlite \
-    "sqlite:///$scratch/direct.db" "rowgate+sqlite://$server_address/sqlite"
+    "sqlite:///$scratch/direct.db" "rowgate+sqlite://$server_address/suite"
   part 'sqlalchemy: the asyncio engine' sqlalchemy_asyncio
   local program
   for program in program.py migrate.py frames.py; do
@@ -52,6 +52,8 @@ settings_allowed = ["search_path"]
 url = "mysql://app:secret@127.0.0.1:$mariadb_port/shop"
 [databases.sqlite]
 url = "sqlite:over.db"
+[databases.suite]
+url = "sqlite:suite.db"
 TOML
 }
 

@@ -330,9 +330,8 @@ class Connection(SessionModes):
     def _savepoint(self, command: Control) -> None:
         if self._settings.autocommit and not self._explicit:
             raise errors.ProgrammingError(f"{command.kind.value} is for a transaction, and the connection is in autocommit")
-        kinds = {Kind.SAVEPOINT: "savepoint", Kind.ROLLBACK_TO: "rollback_to", Kind.RELEASE: "release"}
-        commands = [(kinds[command.kind], command.name)]
-        self._run("SAVEPOINT", lambda transaction: commits.run(transaction, commands))
+        kind = {Kind.SAVEPOINT: "savepoint", Kind.ROLLBACK_TO: "rollback_to", Kind.RELEASE: "release"}[command.kind]
+        self._run("SAVEPOINT", lambda transaction: commits.run(transaction, [(kind, command.name)]))
 
     def _set_up(self, command: Control) -> bool:
         if self.in_transaction:
