@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prost::{DecodeError, Message as _};
-use prost_types::FileDescriptorSet;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 
 use crate::value::FILE_DESCRIPTOR_SET;
 
@@ -14,16 +14,25 @@ pub(crate) const DESCRIPTORS: [&[u8]; 3] = [
     tonic_health::pb::FILE_DESCRIPTOR_SET,
 ];
 
-/// Returns all of them as one encoded `FileDescriptorSet`, each file once, behind its imports.
+/// Returns all of them as one encoded `FileDescriptorSet`, each file and each message once, behind its imports: one set has
+/// `google.rpc.Status` in a file of another name.
 ///
 /// # Errors
 /// A set that cannot be decoded: a defect of the build.
 pub(crate) fn descriptor_set() -> Result<Vec<u8>, DecodeError> {
     let mut whole = FileDescriptorSet::default();
     let mut names = BTreeSet::new();
+    let mut messages = BTreeSet::new();
     for encoded in DESCRIPTORS {
-        let set = FileDescriptorSet::decode(encoded)?;
-        whole.file.extend(set.file.into_iter().filter(|file| names.insert(file.name().to_owned())));
+        for file in FileDescriptorSet::decode(encoded)?.file {
+            let of = |message: &DescriptorProto| format!("{}.{}", file.package(), message.name());
+            let own: Vec<_> = file.message_type.iter().map(of).collect();
+            let is_known = !own.is_empty() && own.iter().all(|name| messages.contains(name));
+            if !is_known && names.insert(file.name().to_owned()) {
+                messages.extend(own);
+                whole.file.push(file);
+            }
+        }
     }
     Ok(whole.encode_to_vec())
 }

@@ -30,7 +30,10 @@ fn it_has_all_services_and_the_details_of_errors_each_file_behind_its_imports() 
         assert!(files.insert(file.name().to_owned()), "{} is there twice", file.name());
         let services = file.service.iter().map(|service| service.name());
         let messages = file.message_type.iter().map(|message| message.name());
-        names.extend(services.chain(messages).map(|name| format!("{}.{name}", file.package())));
+        for name in services.chain(messages) {
+            let name = format!("{}.{name}", file.package());
+            assert!(names.insert(name.clone()), "{name} is there twice, in {}", file.name());
+        }
     }
     for name in [
         "rowgate.v1.DatabaseService",

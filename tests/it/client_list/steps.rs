@@ -132,7 +132,7 @@ impl Runner<'_> {
                     result.command = summary.command;
                     is_complete = true;
                 }
-                Part::Header(_) | Part::Arrow(_) => panic!("neither was expected"),
+                Part::Header(_) | Part::Arrow(_) | Part::Json(_) => panic!("none was expected"),
             }
             if result.rows.len() >= most {
                 result.rows.truncate(most);
