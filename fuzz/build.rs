@@ -66,10 +66,11 @@ fn library(sources: &Path) -> cc::Build {
 }
 
 /// The directory of a package of Cargo.lock, also of one that is not compiled.
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script by variables")]
 fn package_directory(cargo: &str, name: &str) -> Result<PathBuf, Error> {
     let metadata = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--locked", "--all-features"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(env::var("CARGO_MANIFEST_DIR")?)
         .output()?;
     if !metadata.status.success() {
         return Err(String::from_utf8_lossy(&metadata.stderr).into());
