@@ -5,6 +5,8 @@ const PREFACE: usize = 24;
 const HEADER: usize = 9;
 /// The control frames that a call brings with it.
 const FRAMES_OF_CALL: usize = 16;
+/// Those that a part of a message brings with it.
+const FRAMES_OF_MESSAGE: usize = 4;
 
 /// Checks that a connection passes exactly as long as its client sends no more control frames than its calls need.
 pub fn check(data: &[u8]) {
@@ -21,7 +23,8 @@ fn is_within_calls(bytes: &[u8]) -> bool {
         let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).expect("24 bits");
         match (kind, length, flags & 1) {
             (1, ..) => credit += FRAMES_OF_CALL,
-            (0, 1.., _) | (0, 0, 1) => {}
+            (0, 1.., _) => credit += FRAMES_OF_MESSAGE,
+            (0, 0, 1) => {}
             _ if credit == 0 => return false,
             _ => credit -= 1,
         }

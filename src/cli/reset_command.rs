@@ -13,7 +13,7 @@ use crate::migrations::{MigrationFiles, UpOptions, UpStep};
 
 const ABOUT: &str = "\
 For development and tests: a database on another machine is refused. PostgreSQL's schemas are dropped in one transaction, as far as \
-the role owns them, and `public` and the schema of new tables (current_schema) are created as they were. On MySQL and MariaDB, and in SQLite's file, all objects are dropped, while \
+the role owns them, and `public` and the schema of the ledger are created anew, with their owners and rights. On MySQL and MariaDB, and in SQLite's file, all objects are dropped, while \
 the database or the file stays: other processes may have it open. Then `rowgate migrate up` runs.
 
 Example:

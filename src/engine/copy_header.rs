@@ -23,6 +23,8 @@ pub(super) struct ReadHeader {
     pub(super) copy: Arc<CopyIn>,
     /// The data that was read, the line included.
     pub(super) pieces: Vec<CopyData>,
+    /// The caller has sent the end.
+    pub(super) is_over: bool,
 }
 
 /// Reads the header of a text. Columns that the caller has named must be those of the header, in its order.
@@ -33,9 +35,15 @@ pub(super) async fn read(
 ) -> Result<ReadHeader> {
     let mut reader = HeaderReader::new(form, copy.max_row_size);
     let mut pieces = Vec::new();
+    let mut is_over = false;
     let names = loop {
-        let Some(piece) = data.next(copy.deadline).await? else { break reader.finish()? };
-        if let CopyData::Bytes(bytes) = &piece {
+        let Some(piece) = data.next(copy.deadline).await? else {
+            is_over = true;
+            break reader.finish()?;
+        };
+        if let CopyData::Bytes(bytes) = &piece
+            && !bytes.is_empty()
+        {
             let names = reader.feed(bytes)?;
             pieces.push(piece);
             if let Some(names) = names {
@@ -55,7 +63,8 @@ pub(super) async fn read(
     if let Some(column) = table.repeated_column(copy.dialect) {
         return Err(of_header(&format!("the header names \"{column}\" twice")));
     }
-    Ok(ReadHeader { copy: Arc::new(CopyIn { table, ..(**copy).clone() }), pieces })
+    let copy = Arc::new(CopyIn { table, ..(**copy).clone() });
+    Ok(ReadHeader { copy, pieces, is_over })
 }
 
 /// Names the header's line in the error of a column that the table does not have.

@@ -214,11 +214,14 @@ async fn transfer(
     }
     let mut writer: Box<dyn CopyWriter + '_> = match copy.text.as_ref().filter(|it| it.header) {
         Some(form) => {
-            let ReadHeader { copy, pieces } = copy_header::read(copy, form, data).await?;
+            let ReadHeader { copy, pieces, is_over } = copy_header::read(copy, form, data).await?;
             let started = transaction.copy_in(copy).await;
             let mut writer = started.map_err(copy_header::named)?;
             for piece in pieces {
                 writer.write(piece).await?;
+            }
+            if is_over {
+                return writer.finish().await;
             }
             writer
         }

@@ -2,9 +2,13 @@ DO $destroy$
 DECLARE
     doomed record;
     granted record;
-    -- New tables are created in it, so it was there before the first of the files.
-    home name := pg_catalog.current_schema();
+    -- The ledger is in it, so it was there before the first of the files.
+    home name;
 BEGIN
+    SELECT n.nspname INTO home FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE n.nspname OPERATOR(pg_catalog.=) pg_catalog.current_schema()
+            AND c.relname OPERATOR(pg_catalog.=) 'rowgate_migrations';
     FOR doomed IN
         SELECT nspname, pg_catalog.pg_get_userbyid(nspowner) AS owner, nspacl,
             pg_catalog.obj_description(oid, 'pg_namespace') AS comment

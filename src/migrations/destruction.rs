@@ -7,7 +7,7 @@ use crate::backend::AdminConnection;
 use crate::error::Result;
 use crate::sql::Dialect;
 
-/// Drops the schemas that the role may drop, all or none, and creates `public` and the schema of new tables as they were.
+/// Drops the schemas that the role may drop, all or none, and creates `public` and the schema of the ledger anew.
 const DESTROY_POSTGRES: &str = include_str!("destroy.sql");
 
 /// The schemas that the role may not drop.

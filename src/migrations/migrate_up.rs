@@ -81,8 +81,20 @@ impl Migrator<'_> {
         let (ledger, exists) = Ledger::find(&mut *connection).await?;
         let rows = if exists { ledger.rows(&mut *connection).await? } else { Vec::new() };
         let plan = MigrationPlan::new(self.files, &rows, &ledger, dialect);
-        let is_at_work = plan.has_unfinished() && !connection.try_lock().await?;
-        Ok((if is_at_work { plan.at_work() } else { plan }, dialect))
+        if !plan.has_unfinished() {
+            return Ok((plan, dialect));
+        }
+        let plan = match connection.try_lock().await {
+            Ok(false) => plan.at_work(),
+            Ok(true) => {
+                // A migrator may have ended meanwhile.
+                let rows = ledger.rows(&mut *connection).await?;
+                MigrationPlan::new(self.files, &rows, &ledger, dialect)
+            }
+            // Where there is no lock, nobody can tell.
+            Err(_error) => plan,
+        };
+        Ok((plan, dialect))
     }
 
     /// Reads the statements of the files that would run. Changes nothing.

@@ -115,9 +115,11 @@ impl MigrationPlan {
         for file in &mut self.files {
             if file.state == FileState::Unfinished {
                 file.state = FileState::Running;
-                self.findings.retain(|finding| finding.place != file.name);
-                let why = "a migrator is at work on it";
-                self.findings.push(Finding::new(&file.name, why, "Wait for its end."));
+                let start = format!("V{}__", file.version);
+                self.findings.retain(|finding| !finding.place.starts_with(&start));
+                let why = "a migrator is at work on it: the lock is held";
+                let instead = "Wait for its end. The database may hold the lock for a while after a migrator has died.";
+                self.findings.push(Finding::new(&file.name, why, instead));
             }
         }
         self

@@ -69,8 +69,7 @@ impl FileRun<'_> {
         for (done, statement) in script.statements.iter().enumerate() {
             if let Err(error) = self.connection.run(&statement.sql).await {
                 let did_nothing = self.did_nothing(&error, statement);
-                let advice = if done == 0 && did_nothing {
-                    self.connection.run(&ledger.forget(file.version)).await?;
+                let advice = if done == 0 && did_nothing && self.forget().await {
                     "Nothing of the file was applied: mend it, and run this again.".to_owned()
                 } else {
                     let begun = if did_nothing {
@@ -105,6 +104,11 @@ impl FileRun<'_> {
         self.connection.run(&self.ledger.finish(version, total)).await.map(drop)
     }
 
+    /// Removes the row of a file that did nothing; returns false where that is not possible.
+    async fn forget(&mut self) -> bool {
+        self.connection.run(&self.ledger.forget(self.file.version)).await.is_ok()
+    }
+
     /// Returns true if a statement is known to have done nothing: the database has not even read it, or says that it
     /// has changed nothing yet.
     fn did_nothing(&self, error: &Error, statement: &ScriptStatement) -> bool {
@@ -114,7 +118,10 @@ impl FileRun<'_> {
         }
         let mut tokens = Scanner::new(&statement.sql, self.connection.dialect());
         // What runs other SQL may have failed in the middle of it.
-        let runs_sql = tokens.next().is_none_or(|first| is_among(first.text, "CALL EXECUTE DO"));
+        let runs_sql = tokens.next().is_none_or(|first| {
+            is_among(first.text, "CALL EXECUTE DO BEGIN IF CASE FOR LOOP REPEAT WHILE")
+        });
+        let runs_sql = runs_sql || statement.sql.to_ascii_uppercase().contains("CONCURRENTLY");
         !runs_sql
     }
 

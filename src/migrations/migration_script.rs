@@ -69,7 +69,7 @@ impl MigrationScript {
 }
 
 /// The mode that the first comments of a file ask for; fails with the line of a directive that there is not.
-fn mode(text: &str, dialect: Dialect) -> Result<ScriptMode, (usize, String)> {
+pub(crate) fn mode(text: &str, dialect: Dialect) -> Result<ScriptMode, (usize, String)> {
     let mut mode = match dialect {
         Dialect::Postgres | Dialect::Sqlite => ScriptMode::OneTransaction,
         // It commits at each definition by itself.

@@ -1,7 +1,7 @@
 //! The advice about a file that ran statement by statement, and not to its end.
 
 use super::migration_ledger::{Ledger, LedgerRow};
-use super::migration_script::{ScriptStatement, statements};
+use super::migration_script::{ScriptMode, ScriptStatement, mode, statements};
 use crate::sql::Dialect;
 
 /// The longest part of a statement that is shown.
@@ -24,7 +24,9 @@ pub(crate) fn advice_for_row(ledger: &Ledger, row: &LedgerRow, dialect: Dialect)
 /// Returns true if a row has an end that no migrator has noted.
 pub(crate) fn is_finished_by_hand(row: &LedgerRow, dialect: Dialect) -> bool {
     let total = statements(&row.content, dialect).map_or(0, |statements| statements.len());
-    row.finished_at.is_some() && row.done < total
+    // One transaction has no row before its end.
+    let is_divided = mode(&row.content, dialect) == Ok(ScriptMode::EachAlone);
+    is_divided && row.finished_at.is_some() && row.done < total
 }
 
 /// Tells how far a file came of which so many statements are known to be done, and what to do.

@@ -94,7 +94,8 @@ pub(super) async fn restore(
 fn not_restored(error: Error, replaces: bool) -> Error {
     let is_told = error.message().contains("ERROR:");
     if error.kind() == ErrorKind::Cancelled || !is_told {
-        return error.with_hint(INTERRUPTED);
+        let version = error.hint().unwrap_or_default().to_owned();
+        return error.with_hint(format!("{INTERRUPTED} {version}").trim_end().to_owned());
     }
     if !replaces && error.message().contains("already exists") {
         return error.with_hint(CLASH);

@@ -30,6 +30,7 @@ pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Contro
             return Err(Error::new(ErrorKind::DataLoss, message)
                 .with_hint("The database itself is: restore an earlier backup."));
         }
+        control.check()?;
         Ok(Done { bytes: partial.finish()?, notes: warnings(orphans) })
     })
     .await

@@ -21,7 +21,13 @@ impl HeaderReader {
     /// Takes the next piece; returns the names once the line is complete.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<Option<Vec<String>>> {
         self.0.feed(piece);
-        self.0.next()?.map(names_of).transpose()
+        if let Some(record) = self.0.next()? {
+            return names_of(record).map(Some);
+        }
+        if self.0.has_ended {
+            return Err(bad_data("the header is missing: the data ends before it", 1, None));
+        }
+        Ok(None)
     }
 
     /// Returns the names of a text that ends with its first line.

@@ -35,7 +35,7 @@ pub(super) struct RecordParser {
     /// The line on which the last quotation mark opened.
     quoted_from: u64,
     skips_header: bool,
-    has_ended: bool,
+    pub(super) has_ended: bool,
 }
 
 /// The state of the search for the end of a record.

@@ -216,6 +216,8 @@ impl<D: Future<Output = ()>> ConnectionEnd<D> {
     async fn await_close(self, mut serving: Pin<Box<impl Closable>>) -> hyper::Result<()> {
         let Self { drained, max_age } = self;
         tokio::select! {
+            // In this order: a request that has come already is read before the connection is closed.
+            biased;
             served = serving.as_mut() => return served,
             () = drained => {}
             () = tokio::time::sleep(max_age) => {}
