@@ -25,7 +25,7 @@ impl HeaderReader {
             return names_of(record).map(Some);
         }
         if self.0.has_ended {
-            return Err(bad_data("the header is missing: the data ends before it", 1, None));
+            return Err(bad_data("the header is missing: there is no data", 1, None));
         }
         Ok(None)
     }
