@@ -63,8 +63,14 @@ pub(super) async fn restore(
     let file = job.file.clone();
     let replaces = job.replaces;
     on_thread(move || {
+        if let Some(log) = beside(&file) {
+            // It may be a log of another file of the name, which SQLite would take for this one's.
+            let message =
+                format!("{} is a database in use, as {} shows", file.display(), log.display());
+            return Err(refused(message).with_hint("Make a backup of it with `rowgate backup`."));
+        }
         let partial = PartialFile::create(&target, replaces)?;
-        // As a backup is made: the file may be a database that others have open.
+        // As a backup is made: others may have the file open, with an empty log.
         copy_database(&file, partial.path(), &mut |done, total| {
             control.reached(done, total);
             !control.is_stopped()

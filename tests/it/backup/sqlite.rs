@@ -12,7 +12,7 @@ use std::time::Duration;
 use rowgate::value::proto::{ExecuteBatchRequest, Value};
 use rusqlite::Connection;
 
-use super::{fail, names, said, started, succeed};
+use super::{fail, names, run_on, said, started, succeed};
 use crate::harness::process::send;
 use crate::harness::server::{Server, binary};
 use crate::harness::unit::statement;
@@ -250,6 +250,8 @@ async fn a_database_is_replaced_with_force_and_only_while_no_server_has_it_open(
     assert!(refused.contains("Stop the server"), "{refused}");
     let both = service.client.must("select count(*) from t", &[]).await;
     assert_eq!(both.rows[0].values, [Value::int64(2)]);
+    let live = fail(&directory, &["restore", "main", "test.db"], "sqlite:other.db");
+    assert!(live.contains("is a database in use"), "{live}");
 
     let mut server = service.server;
     // Not in order: its log stays.
@@ -290,9 +292,15 @@ fn restored_beside_a_writer(directory: &Path, journal: &str) {
             writer.execute_batch(pair).expect("it is written");
         }
     });
-    for number in 0..5 {
+    for number in 0..8 {
         let url = format!("sqlite:{journal}-{number}.db");
-        succeed(directory, &["restore", "main", "live.db"], &url);
+        let output = run_on(directory, &["restore", "main", "live.db"], &url);
+        if output.status.code() == Some(1) {
+            let refused = said(&output);
+            assert!(refused.contains("is a database in use"), "{refused}");
+            continue;
+        }
+        assert!(output.status.success(), "{}", said(&output));
         let copy = Connection::open(directory.join(&url[7..])).expect("it opens");
         let halves: (i64, i64) = copy
             .query_row("select (select count(*) from l), (select count(*) from r)", [], |row| {
@@ -307,7 +315,7 @@ fn restored_beside_a_writer(directory: &Path, journal: &str) {
 }
 
 #[test]
-fn a_database_that_others_write_is_restored_from_as_it_is_in_one_moment() {
+fn a_database_that_others_write_is_refused_or_restored_from_as_it_is_in_one_moment() {
     let directory = tempfile::tempdir().expect("a directory");
     for journal in ["wal", "delete"] {
         restored_beside_a_writer(directory.path(), journal);
