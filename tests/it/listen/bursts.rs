@@ -13,7 +13,7 @@ use tonic::Request;
 use super::{Listener, kill, listen, service, sessions};
 use crate::harness::Service;
 use crate::harness::client::Client;
-use crate::harness::wait::{Stutter, idle_for};
+use crate::harness::wait::idle_for;
 
 const LISTENERS: usize = 1000;
 const CHANNELS: usize = 100;
@@ -133,7 +133,6 @@ fn elsewhere(address: SocketAddr, listening: oneshot::Sender<()>) -> JoinHandle<
 #[ignore = "takes a minute and a half"]
 async fn a_thousand_listeners_miss_nothing_but_around_a_gap_and_disturb_nobody() {
     let service = service("").await;
-    let stutter = Stutter::watch();
     let alone = p99(&service, idle_for(Duration::from_secs(20))).await;
     let (listening, all_listen) = oneshot::channel();
     let listeners = elsewhere(service.server.grpc(), listening);
@@ -152,12 +151,8 @@ async fn a_thousand_listeners_miss_nothing_but_around_a_gap_and_disturb_nobody()
         missing += NOTIFICATIONS / CHANNELS - came;
     }
     println!(
-        "{delivered} deliveries in {took:?}, {missing} missing in the gap; p99 {alone:?} alone, {beside:?} beside them; \
-         allowance {:?}",
-        stutter.allowance()
+        "{delivered} deliveries in {took:?}, {missing} missing in the gap; p99 {alone:?} alone, {beside:?} beside them"
     );
-    assert!(
-        beside <= 2 * alone + stutter.allowance(),
-        "{alone:?} alone, {beside:?} beside the notifications"
-    );
+    // Both are percentiles of many calls: no stutter of a moment excuses the second one.
+    assert!(beside <= 2 * alone, "{alone:?} alone, {beside:?} beside the notifications");
 }
