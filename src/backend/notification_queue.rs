@@ -55,6 +55,14 @@ pub(crate) enum QueueBound {
     Bytes,
 }
 
+/// The place of an event in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// The listener must be woken for it.
+    First,
+    Behind,
+}
+
 #[derive(Debug)]
 pub(crate) struct NotificationQueue {
     max_events: usize,
@@ -81,12 +89,13 @@ impl NotificationQueue {
         }
     }
 
-    /// Adds an event, unless a bound is reached; never waits. Returns true if the listener must be woken for it.
-    pub(crate) fn push(&self, event: ListenEvent) -> Result<bool, QueueBound> {
+    /// Adds an event, unless a bound is reached; never waits. A listener that was not woken yet although half of its queue
+    /// is full is woken here.
+    pub(crate) fn push(&self, event: ListenEvent) -> Result<Pushed, QueueBound> {
         let mut state = self.state.lock();
         if let (ListenEvent::Gap(_), Some(ListenEvent::Gap(_))) = (&event, state.events.back()) {
             // The earlier one covers this one, too.
-            return Ok(false);
+            return Ok(Pushed::Behind);
         }
         let bytes = state.bytes + size(&event);
         if matches!(event, ListenEvent::Notification(_)) {
@@ -100,7 +109,10 @@ impl NotificationQueue {
         state.bytes = bytes;
         let was_empty = state.events.is_empty();
         state.events.push_back(event);
-        Ok(was_empty)
+        if state.events.len() > self.max_events / 2 || bytes > self.max_bytes / 2 {
+            self.wake();
+        }
+        Ok(if was_empty { Pushed::First } else { Pushed::Behind })
     }
 
     /// Wakes the listener.

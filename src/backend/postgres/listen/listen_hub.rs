@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::sleepers::Sleepers;
 use crate::backend::notification_queue::{
-    ListenCounts, ListenEvent, Notification, NotificationQueue, QueueBound, Subscription,
+    ListenCounts, ListenEvent, Notification, NotificationQueue, Pushed, QueueBound, Subscription,
 };
 use crate::backend::postgres::protocol::notifications::NotificationSink;
 use crate::clock::now;
@@ -349,8 +349,8 @@ impl NotificationSink for ListenHub {
                 continue;
             }
             match listener.queue.push(event.clone()) {
-                Ok(true) => self.sleepers.add(&listener.queue),
-                Ok(false) => {}
+                Ok(Pushed::First) => self.sleepers.add(&listener.queue),
+                Ok(Pushed::Behind) => {}
                 Err(bound) => slow.push((Arc::clone(listener), bound)),
             }
         }

@@ -70,6 +70,7 @@ impl ListenTask {
             () = self.keep_listening() => {}
             never = hub.sleepers.wake() => match never {},
         }
+        hub.sleepers.wake_all();
         running.has_ended = true;
     }
 
