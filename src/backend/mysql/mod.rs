@@ -275,6 +275,7 @@ impl Backend for Mysql {
         Box::pin(async move {
             let mut probe = self.probe.lock().await;
             let MysqlContext { opener, pool, .. } = &*self.context;
+            self.context.leave_changed_server();
             if opener.breaker.is_open() {
                 // A connection that was opened before proves nothing for a new one.
                 if opener.connector.login_has_changed().await {
@@ -293,7 +294,9 @@ impl Backend for Mysql {
                     }
                 }
             }
-            *probe = Some(opener.breaker.probe(limit, Box::pin(opener.open())).await?);
+            let opened = opener.breaker.probe(limit, Box::pin(opener.open())).await;
+            self.context.leave_changed_server();
+            *probe = Some(opened?);
             pool.reached();
             Ok(())
         })

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rowgate::value::Kind;
+
 use super::load::Load;
 use super::{LEFT, configuration, writes_go_on};
 use crate::harness::client::Client;
@@ -94,6 +96,28 @@ async fn connections_leave_a_mariadb_that_becomes_read_only() {
         std::mem::swap(&mut one, &mut other);
         writes_go_on(&client, "a write on the other").await;
     }
+    assert!(server.log().contains("takes no writes any more"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_leave_a_mariadb_that_the_probe_finds_read_only_by_a_new_connection() {
+    let (one, other, server, client) = service("[health]\ninterval = \"100ms\"").await;
+    writes_go_on(&client, "the first write").await;
+    let pooled = client.must("select connection_id()", &[]).await;
+    let Some(Kind::Int64Value(pooled)) = pooled.rows[0].values[0].kind else {
+        panic!("{pooled:?}")
+    };
+    let pooled = pooled.to_string();
+    let ids = format!("select id from information_schema.processlist where user = '{ROLE}'");
+    set_read_only(&other, false);
+    let all = one.sql(&ids);
+    assert!(all.lines().any(|id| id == pooled), "{pooled} of {all}");
+    // The probe's is among them.
+    let others = all.lines().filter(|id| *id != pooled);
+    let kills: String = others.map(|id| format!("; kill {id}")).collect();
+    one.sql(&format!("set global read_only = 1{kills}"));
+    let left = all_left(&one);
+    assert!(left <= LEFT, "the last connection left after {left:?}");
     assert!(server.log().contains("takes no writes any more"), "{}", server.log());
 }
 

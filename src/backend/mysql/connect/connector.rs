@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use super::baseline::Baseline;
 use super::connect_failure::{ConnectFailure, connect_error};
 use super::server_questions::{AnswerRows, UPTIME, facts, questions};
+use super::writable_servers::WritableServers;
 use crate::backend::AdminLogin;
 use crate::backend::mysql::connection::connection_state::ConnectionState;
 use crate::backend::mysql::connection::opened::{OpenedConnection, ServerFacts};
@@ -38,6 +39,7 @@ pub(crate) struct Connector {
     max_row_size: usize,
     /// The facts of the last server that was reached.
     known: Mutex<Option<Arc<ServerFacts>>>,
+    pub(crate) writable: WritableServers,
 }
 
 impl Connector {
@@ -54,6 +56,7 @@ impl Connector {
             baseline: Baseline::new(config),
             max_row_size: config.max_row_size,
             known: Mutex::default(),
+            writable: WritableServers::default(),
         })
     }
 
@@ -220,8 +223,11 @@ impl LogIn<MysqlTarget> for Connector {
             answers.push(side.first_row().await?);
         }
         let facts = facts(version, &answers).ok_or(ConnectFailure::no_facts())?;
-        if self.needs_writes() && !facts.takes_writes {
-            return Err(ConnectFailure::ReadOnly);
+        if self.needs_writes() {
+            self.writable.note(address, facts.takes_writes);
+            if !facts.takes_writes {
+                return Err(ConnectFailure::ReadOnly);
+            }
         }
         let facts = Arc::new(facts);
         *self.known.lock() = Some(Arc::clone(&facts));

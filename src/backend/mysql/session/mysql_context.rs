@@ -10,6 +10,7 @@ use crate::backend::mysql::commit_marks::CommitMarks;
 use crate::backend::mysql::connection::Connection;
 use crate::backend::mysql::connection::mysql_opener::Opener;
 use crate::backend::mysql::key_rows::KeyRows;
+use crate::backend::network::ServerAddress;
 use crate::config::ErrorDetails;
 use crate::pool::{CloseReason, Pool, PoolAdmin};
 
@@ -51,9 +52,22 @@ impl MysqlContext {
         }
         *last = Some(Instant::now());
         drop(last);
-        let server = changed.state.address.to_string();
+        self.leave(&changed.state.address);
+        self.opener.breaker.probe_now();
+    }
+
+    /// Flushes the pool if a connection that was being opened has found such a server.
+    pub(crate) fn leave_changed_server(&self) {
+        if let Some(address) = self.opener.connector.writable.take_changed() {
+            *self.last_failover.lock() = Some(Instant::now());
+            self.leave(&address);
+        }
+    }
+
+    fn leave(&self, address: &ServerAddress) {
+        self.opener.connector.writable.forget(address);
+        let server = address.to_string();
         tracing::warn!(database = %self.name, server, "the server takes no writes any more");
         self.pool.flush(CloseReason::Failover);
-        self.opener.breaker.probe_now();
     }
 }
