@@ -17,18 +17,37 @@ pub(crate) async fn open_admin(
     interruption: &Interruption,
 ) -> Result<Box<dyn AdminConnection>> {
     let database = database.administered();
+    open_to(name, &database, interruption).await.map_err(|error| named(error, &database.target))
+}
+
+async fn open_to(
+    name: &str,
+    database: &Database,
+    interruption: &Interruption,
+) -> Result<Box<dyn AdminConnection>> {
     Ok(match &database.target {
         Target::Postgres(target) => {
-            Box::new(PostgresAdmin::open(name, &database, target, interruption).await?)
+            Box::new(PostgresAdmin::open(name, database, target, interruption).await?)
         }
         Target::Mysql(target) => {
             let telemetry = Telemetry::silent(name);
-            Box::new(MysqlAdmin::open(&telemetry, &database, target, interruption).await?)
+            Box::new(MysqlAdmin::open(&telemetry, database, target, interruption).await?)
         }
         Target::Sqlite(target) => {
-            Box::new(SqliteAdmin::open(&database, target, interruption).await?)
+            Box::new(SqliteAdmin::open(database, target, interruption).await?)
         }
     })
+}
+
+/// Adds the servers that were tried to the error of a connection: the operator may know them, a caller may not.
+fn named(error: Error, target: &Target) -> Error {
+    let servers: Vec<_> = target.servers().iter().map(ToString::to_string).collect();
+    if error.kind() != ErrorKind::DatabaseUnavailable || servers.is_empty() {
+        return error;
+    }
+    let tried = format!("Tried {}.", servers.join(" and "));
+    let hint = error.hint().map_or_else(|| tried.clone(), |hint| format!("{tried} {hint}"));
+    error.with_hint(hint)
 }
 
 /// Fails where there is no file of a SQLite database: opened, it would be created.

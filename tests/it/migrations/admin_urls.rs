@@ -58,3 +58,18 @@ fn the_job_of_kubernetes_needs_its_url_and_its_files_alone() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(project.values("select count(*) from orders"), "0");
 }
+
+#[test]
+fn a_server_that_is_not_there_is_named_without_its_credentials() {
+    let project = Project::start(Backend::Sqlite);
+    project.file("V1__a.sql", "create table t1 (id integer);\n");
+    for scheme in ["postgres", "mysql"] {
+        let url = format!("{scheme}://me:secret@127.0.0.1:9/shop");
+        for command in [&["migrate", "status"][..], &["schema", "main"], &["maintain", "main"]] {
+            let output = run(project.path(), command, &[("ROWGATE__DATABASES__MAIN__URL", &url)]);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && error.contains("Tried 127.0.0.1:9."), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
