@@ -43,6 +43,8 @@ pub(super) struct RecordParser {
 struct Scan {
     in_quotes: bool,
     is_escaped: bool,
+    /// True behind a mark that ends the quotes, unless the next byte doubles it.
+    has_unquoted: bool,
 }
 
 impl RecordParser {
@@ -109,16 +111,18 @@ impl RecordParser {
         let CopyText { format, quote, escape, .. } = self.form;
         while let Some(byte) = self.buffer.get(self.scanned).copied() {
             self.scanned += 1;
-            let Scan { in_quotes, is_escaped } = self.scan;
+            let Scan { in_quotes, is_escaped, has_unquoted } = self.scan;
             match format {
                 TextFormat::Csv => {
                     self.scan.is_escaped =
                         escape != quote && byte == escape && in_quotes && !is_escaped;
-                    if byte == quote && !is_escaped {
+                    let is_mark = byte == quote && !is_escaped;
+                    self.scan.has_unquoted = is_mark && in_quotes;
+                    if is_mark {
                         self.scan.in_quotes = !in_quotes;
-                        if !in_quotes {
-                            self.quoted_from = self.lines + 1;
-                        }
+                    }
+                    if is_mark && !in_quotes && !has_unquoted {
+                        self.quoted_from = self.lines + 1;
                     }
                 }
                 TextFormat::Text => self.scan.is_escaped = byte == b'\\' && !is_escaped,
@@ -346,6 +350,9 @@ mod tests {
         let error = records(&CopyText::CSV, "1\n\"2\n3\n", 2).expect_err("it does not end");
         assert_eq!(error.reason(), BAD_FORMAT);
         assert_eq!(error.report().map(|report| report.line), Some(2));
+        let doubled =
+            records(&CopyText::CSV, "1\n\"2\n3\"\"\n4\n", 2).expect_err("it does not end");
+        assert_eq!(doubled.report().map(|report| report.line), Some(2));
         let long = format!("1\n\"{}\n", "x".repeat(100));
         let error = records(&CopyText::CSV, &long, 10).expect_err("it is too long");
         assert_eq!(error.kind(), ErrorKind::RowTooLarge);
