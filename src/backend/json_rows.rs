@@ -4,33 +4,15 @@ use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use prost::encoding::encode_varint;
 use prost_types::Timestamp;
-use serde_json::Value as Document;
 
+use super::json_documents::value_of_document;
+use super::json_values::{
+    BOOL, FIRST, LIST, STRUCT, add_entry, delimited, float, integer, list, null, text,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::cell::{Cell, cells};
 use crate::value::{ArrayValue, Column, DataType, Kind, RecordValue, Value};
-use crate::wire_size::widen;
-
-// The keys of the fields of `google.protobuf.Value`, `Struct`, its entries, and `ListValue`.
-const NULL: u8 = 1 << 3;
-const NUMBER: u8 = 2 << 3 | 1;
-const TEXT: u8 = 3 << 3 | 2;
-const BOOL: u8 = 4 << 3;
-const STRUCT: u8 = 5 << 3 | 2;
-const LIST: u8 = 6 << 3 | 2;
-/// The entries of a struct, the key of an entry, and the values of a list.
-const FIRST: u8 = 1 << 3 | 2;
-/// The value of an entry.
-const SECOND: u8 = 2 << 3 | 2;
-
-/// The largest integer that a number of JSON holds exactly everywhere, 2^53.
-const MAX_EXACT: i64 = 1 << 53;
-
-/// The levels of a document that is not left as text: readers of messages bound their depth, to 100 as a rule, and a level of a
-/// document is up to four of theirs.
-const MAX_LEVELS: usize = 20;
 
 /// The form of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,19 +104,6 @@ impl JsonRows {
     }
 }
 
-fn delimited(out: &mut Vec<u8>, key: u8, content: &[u8]) {
-    out.push(key);
-    encode_varint(widen(content.len()), out);
-    out.extend_from_slice(content);
-}
-
-fn add_entry(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    let mut entry = Vec::with_capacity(name.len() + value.len() + 8);
-    delimited(&mut entry, FIRST, name.as_bytes());
-    delimited(&mut entry, SECOND, value);
-    delimited(out, FIRST, &entry);
-}
-
 fn value_of_cell(cell: Cell<'_>, reading: Reading) -> Vec<u8> {
     match cell {
         Cell::Null => null(),
@@ -183,33 +152,6 @@ fn nested(mut elements: Vec<Vec<u8>>, dimensions: &[i32]) -> Vec<u8> {
     list(elements.into_iter())
 }
 
-fn list(values: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-    let mut content = Vec::new();
-    values.for_each(|value| delimited(&mut content, FIRST, &value));
-    let mut list = Vec::with_capacity(content.len() + 8);
-    delimited(&mut list, LIST, &content);
-    list
-}
-
-fn null() -> Vec<u8> {
-    vec![NULL, 0]
-}
-
-fn text(value: &str) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(value.len() + 8);
-    delimited(&mut encoded, TEXT, value.as_bytes());
-    encoded
-}
-
-/// Encodes an integer: a number, or text where not every reader of JSON would keep its digits.
-fn integer(value: i64) -> Vec<u8> {
-    let exact = i32::try_from(value).map(f64::from).ok();
-    match exact.or_else(|| value.to_string().parse().ok()) {
-        Some(number) if (-MAX_EXACT..=MAX_EXACT).contains(&value) => float(number),
-        _ => text(&value.to_string()),
-    }
-}
-
 /// Encodes a number of a column. One of single precision has no more digits than it needs.
 fn number(value: f64, reading: Reading) -> Vec<u8> {
     if reading != Reading::Singles || !value.is_finite() {
@@ -220,56 +162,7 @@ fn number(value: f64, reading: Reading) -> Vec<u8> {
     float(shortest.unwrap_or(value))
 }
 
-/// Encodes a number; what JSON has no number for is text.
-fn float(value: f64) -> Vec<u8> {
-    if value.is_nan() {
-        return text("NaN");
-    }
-    if value.is_infinite() {
-        return text(if value > 0.0 { "Infinity" } else { "-Infinity" });
-    }
-    let mut encoded = vec![NUMBER];
-    encoded.extend(value.to_le_bytes());
-    encoded
-}
-
 /// Encodes a document as what it is; one that is too deep, or no JSON, as its text.
 fn document(document: &str) -> Vec<u8> {
-    match serde_json::from_str::<Document>(document) {
-        Ok(parsed) if levels(&parsed) <= MAX_LEVELS => value_of_document(&parsed),
-        Ok(_) | Err(_) => text(document),
-    }
-}
-
-fn levels(document: &Document) -> usize {
-    match document {
-        Document::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
-        Document::Object(fields) => 1 + fields.values().map(levels).max().unwrap_or_default(),
-        Document::Null | Document::Bool(_) | Document::Number(_) | Document::String(_) => 1,
-    }
-}
-
-fn value_of_document(document: &Document) -> Vec<u8> {
-    match document {
-        Document::Null => null(),
-        Document::Bool(value) => vec![BOOL, u8::from(*value)],
-        Document::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(value), ..) => integer(value),
-            // Larger than any number that is exact.
-            (None, Some(value), _) => text(&value.to_string()),
-            (None, None, Some(value)) => float(value),
-            (None, None, None) => text(&number.to_string()),
-        },
-        Document::String(value) => text(value),
-        Document::Array(items) => list(items.iter().map(value_of_document)),
-        Document::Object(fields) => {
-            let mut content = Vec::new();
-            for (name, value) in fields {
-                add_entry(&mut content, name, &value_of_document(value));
-            }
-            let mut encoded = Vec::with_capacity(content.len() + 8);
-            delimited(&mut encoded, STRUCT, &content);
-            encoded
-        }
-    }
+    value_of_document(document).unwrap_or_else(|| text(document))
 }

@@ -78,6 +78,11 @@ async fn rows_of_postgres_keep_their_meaning() {
         "none": [], "bytes": "AP8=", "text": "e",
     }]);
     assert_eq!(rows(&service, sql, "RESULT_FORMAT_JSON").await, expected);
+    let exact = "select '{\"pi\": 3.141592653589793238, \"z\": 0.5, \"a\": 1e400, \"n\": 123456789012345678901}'::json as doc";
+    let exact = rows(&service, exact, "RESULT_FORMAT_JSON").await;
+    let digits =
+        json!({"pi": "3.141592653589793238", "z": 0.5, "a": "1e400", "n": "123456789012345678901"});
+    assert_eq!(exact[0]["doc"], digits, "no digit is lost");
     let deep = format!("select '{}{}'::json as doc", "[".repeat(21), "]".repeat(21));
     let text = rows(&service, &deep, "RESULT_FORMAT_JSON").await;
     assert_eq!(text[0]["doc"].as_str().map(str::len), Some(42), "too deep: its text");
