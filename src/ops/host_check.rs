@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -19,7 +19,7 @@ pub(crate) async fn check_host(
     request: Request,
     next: Next,
 ) -> Response {
-    if is_allowed(request.headers(), &allowed) {
+    if is_allowed(request.headers(), request.uri(), &allowed) {
         return next.run(request).await;
     }
     // As for an authority that is not served here (RFC 9110, 15.5.20).
@@ -28,11 +28,19 @@ pub(crate) async fn check_host(
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
-fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+/// Checks the name in the header Host and the one in the URI, where HTTP/2 has it (RFC 9113, 8.3.1): each that is there, for
+/// nobody knows which of two the client has meant.
+fn is_allowed(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Ok(host) = host.to_str() else { return false };
-    let name = name_of(host);
+    let named = match (hosts.next(), hosts.next()) {
+        (first, None) => first.map(|host| host.to_str().unwrap_or_default()),
+        (_, Some(_)) => return false,
+    };
+    let mut names = named.into_iter().chain(uri.host()).peekable();
+    names.peek().is_some() && names.all(|name| is_name_allowed(name_of(name), allowed))
+}
+
+fn is_name_allowed(name: &str, allowed: &[String]) -> bool {
     name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case(LOCALHOST)
         || allowed.iter().any(|allowed| name.eq_ignore_ascii_case(allowed))
@@ -54,11 +62,28 @@ mod tests {
     use super::*;
 
     fn is_allowed_by(hosts: &[&'static str]) -> bool {
+        is_allowed_at("/status", hosts)
+    }
+
+    fn is_allowed_at(uri: &'static str, hosts: &[&'static str]) -> bool {
         let mut headers = HeaderMap::new();
         for host in hosts {
             headers.append(HOST, HeaderValue::from_static(host));
         }
-        is_allowed(&headers, &["rowgate".to_owned(), "ops.example".to_owned()])
+        let allowed = ["rowgate".to_owned(), "ops.example".to_owned()];
+        is_allowed(&headers, &Uri::from_static(uri), &allowed)
+    }
+
+    #[test]
+    fn the_authority_of_http2_counts_as_the_host_does() {
+        for uri in ["http://127.0.0.1:9464/", "http://[::1]:9464/", "http://rowgate:9464/status"] {
+            assert!(is_allowed_at(uri, &[]), "{uri}");
+            assert!(is_allowed_at(uri, &["localhost"]), "{uri}");
+            assert!(!is_allowed_at(uri, &["evil.example"]), "{uri}");
+        }
+        for hosts in [&[][..], &["rowgate"]] {
+            assert!(!is_allowed_at("http://evil.example/", hosts), "{hosts:?}");
+        }
     }
 
     #[test]

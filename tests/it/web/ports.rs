@@ -5,7 +5,7 @@ use tonic::Code;
 
 use crate::harness::client::{Client, request};
 use crate::harness::server::Server;
-use crate::harness::web::{BOTH, Http1, QUERY, WebRequest};
+use crate::harness::web::{BOTH, Http1, HttpVersion, QUERY, WebRequest};
 
 #[tokio::test]
 async fn a_path_that_is_none_is_told_what_this_port_is() {
@@ -44,7 +44,7 @@ async fn without_these_protocols_the_port_speaks_grpc_alone() {
     let client = Client::connect(server.grpc()).await;
     client.must("select 1", &[]).await;
     let message = WebRequest::json(QUERY, &json!({"sql": "select 1"}));
-    let answer = message.send(crate::harness::web::HttpVersion::Http2, server.grpc()).await;
+    let answer = message.send(HttpVersion::Http2, server.grpc()).await;
     assert_eq!(answer.status, 404, "{answer:?}");
     let mut connection = Http1::connect(server.grpc()).await;
     assert!(connection.exchange(&message).await.is_none(), "HTTP/1.1 is not spoken");
