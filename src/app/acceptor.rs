@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -24,6 +24,15 @@ const MAX_PAUSE: Duration = Duration::from_millis(50);
 const REJECTION: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\
     \x00\x00\x1c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0btoo many connections";
 
+/// The same for a client that speaks HTTP/1.1, which a browser or `curl` shows.
+const HTTP1_REJECTION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 100\r\nretry-after: 1\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n\
+    This server has as many connections as it may have (grpc.max_connections). The request did not run.\n";
+
+/// The first bytes of a client that speaks HTTP/2, and the time for them: one that says nothing is taken for such a client.
+const HTTP2_METHOD: &[u8] = b"PRI";
+const GREETING_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// The time that a rejected client has to read the reason, and the number of clients that may do so at once: further
 /// connections are closed without a reason.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,13 +42,21 @@ const MAX_REJECTIONS: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimit {
     max_connections: usize,
-    /// Empty where only TLS is spoken: a handshake costs more than a client beyond the limit is worth.
-    rejection: &'static [u8],
+    /// `None` where only TLS is spoken: a handshake costs more than a client beyond the limit is worth.
+    rejection: Option<Rejection>,
+}
+
+/// The answers to a client beyond the limit.
+#[derive(Debug, Clone, Copy)]
+struct Rejection {
+    /// True where HTTP/1.1 is spoken, too.
+    has_http1: bool,
 }
 
 impl ConnectionLimit {
     pub(crate) fn new(config: &Config) -> Self {
-        let rejection = if config.tls.cert.is_some() { &[] } else { REJECTION };
+        let is_plain = config.tls.cert.is_none();
+        let rejection = is_plain.then_some(Rejection { has_http1: config.web.enabled });
         Self { max_connections: config.grpc.max_connections, rejection }
     }
 }
@@ -150,14 +167,12 @@ impl Acceptor {
 
     /// Sends the reason, and waits until it is read: closing a socket with unread bytes resets it, maybe too early.
     fn reject(&self, stream: AcceptedStream) {
-        let rejection = self.limit.rejection;
-        if rejection.is_empty() {
-            return;
-        }
+        let Some(rejection) = self.limit.rejection else { return };
         let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() else { return };
         let Ok(mut stream) = stream.register() else { return };
         let rejection = async move {
-            stream.write_all(rejection).await?;
+            let answer = rejection.answer(&mut stream).await;
+            stream.write_all(answer).await?;
             stream.shutdown().await?;
             let mut unread = [0; 1024];
             while stream.read(&mut unread).await? > 0 {}
@@ -167,6 +182,28 @@ impl Acceptor {
             drop(tokio::time::timeout(REJECTION_TIMEOUT, rejection).await);
             drop(permit);
         });
+    }
+}
+
+impl Rejection {
+    /// The answer in the client's version of HTTP, by its first bytes; empty for what is none that is served.
+    async fn answer(self, stream: &mut (impl AsyncRead + Unpin)) -> &'static [u8] {
+        let mut first = [0; HTTP2_METHOD.len()];
+        let mut length = 0;
+        let greeting = async {
+            while length < first.len() && HTTP2_METHOD.starts_with(&first[..length]) {
+                match stream.read(&mut first[length..]).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => length += read,
+                }
+            }
+        };
+        // Without a whole greeting, by what has come of it.
+        tokio::time::timeout(GREETING_TIMEOUT, greeting).await.unwrap_or_default();
+        if HTTP2_METHOD.starts_with(&first[..length]) {
+            return REJECTION;
+        }
+        if self.has_http1 && first[0].is_ascii_uppercase() { HTTP1_REJECTION } else { &[] }
     }
 }
 
@@ -196,6 +233,31 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         AcceptedStream::Tcp(std::net::TcpStream::connect(address).expect("it accepts"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejection_is_in_the_version_of_its_client() {
+        let both = Rejection { has_http1: true };
+        let http2 = Rejection { has_http1: false };
+        for (greeting, with_both, with_http2) in [
+            (&b"PRI * HTTP/2.0"[..], REJECTION, REJECTION),
+            (b"", REJECTION, REJECTION),
+            (b"P", REJECTION, REJECTION),
+            (b"POST / HTTP/1.1", HTTP1_REJECTION, b""),
+            (b"GET / HTTP/1.1", HTTP1_REJECTION, b""),
+            (b"\x16\x03\x01", b"", b""),
+        ] {
+            for (rejection, expected) in [(both, with_both), (http2, with_http2)] {
+                let mut unread = greeting;
+                assert_eq!(rejection.answer(&mut unread).await, expected, "{greeting:?}");
+            }
+        }
+        let (mut ours, silent) = tokio::io::duplex(8);
+        assert_eq!(both.answer(&mut ours).await, REJECTION, "it is not waited for");
+        drop(silent);
+        let text = std::str::from_utf8(HTTP1_REJECTION).expect("it is ASCII");
+        let (head, body) = text.split_once("\r\n\r\n").expect("it has a body");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
     }
 
     #[tokio::test]

@@ -43,12 +43,13 @@ section! {
         /// Control frames of HTTP/2 (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA and unknown ones) that a client may send
         /// a second beyond those that its calls need, ten times as many at once. A connection with more is closed.
         max_control_frames: u32 = Integer(1, 1_000_000), "100";
-        /// Concurrent connections. A further one gets GOAWAY, "too many connections", and is closed; with TLS it is
-        /// only closed.
+        /// Concurrent connections. A further one gets GOAWAY, "too many connections", over HTTP/1.1 status 503, and is closed;
+        /// with TLS it is only closed.
         max_connections: usize = Integer(1, 1_000_000), "10000";
-        /// The time without data after which a connection is pinged.
+        /// The time without data after which a connection is pinged; over HTTP/1.1 by TCP.
         keepalive_interval: Duration = Duration("1s", "1h"), "20s";
-        /// The time to wait for the answer to a ping before the connection is closed.
+        /// The time to wait for the answer to a ping before the connection is closed. Over HTTP/1.1 an answer on its way that
+        /// is not acknowledged for both times together closes it, too, though not before `stream.stall_timeout`.
         keepalive_timeout: Duration = Duration("1s", "1h"), "10s";
         /// The time within which a new connection must complete the handshake of TLS and send the preface of HTTP/2.
         preface_timeout: Duration = Duration("100ms", "1h"), "10s";
