@@ -89,12 +89,24 @@ pub(crate) fn replace_status(
 ) -> http::Response<Body> {
     let status = Status::from_header_map(response.headers());
     if let Some(status) = status.filter(|status| status.details().is_empty())
-        && let Some(error) = request_error(&status, max_request_size)
+        && let Some(error) =
+            answer_error(call, &status).or_else(|| request_error(&status, max_request_size))
     {
         // The other headers stay, as `grpc-accept-encoding`. Ours are ASCII, so they can be added.
         answer(call, &error).add_header(response.headers_mut()).unwrap_or_default();
     }
     response
+}
+
+/// Returns the error of an answer that cannot be sent, after the work of its call.
+fn answer_error(call: &RpcCall, status: &Status) -> Option<Error> {
+    let is_too_large = status.code() == Code::ResourceExhausted;
+    is_too_large.then(|| {
+        let error = Error::new(ErrorKind::ResultTooLarge, status.message().to_owned());
+        error
+            .with_hint("Ask for less at once, or raise grpc.max_response_size.")
+            .with_outcome(call.outcome())
+    })
 }
 
 /// Returns the error of a request that no service has read: its code alone tells the cause.
@@ -144,6 +156,21 @@ mod tests {
 
     fn lost() -> Error {
         Error::new(ErrorKind::ConnectionLost, "lost")
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_tells_what_became_of_the_work() {
+        for outcome in [Outcome::Applied, Outcome::NotApplied] {
+            let call = RpcCall::default();
+            call.does(outcome);
+            let response = Status::resource_exhausted("the response has 9 bytes").into_http();
+            let response = replace_status(&call, response, 1);
+            let status = Status::from_header_map(response.headers()).expect("it has one");
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let details = String::from_utf8_lossy(status.details());
+            assert!(details.contains("RESULT_TOO_LARGE"), "{details}");
+            assert_eq!(details.contains("NOT_APPLIED"), outcome == Outcome::NotApplied);
+        }
     }
 
     #[test]

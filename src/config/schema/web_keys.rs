@@ -11,7 +11,7 @@ section! {
         /// Serve them. Without it the port speaks gRPC alone.
         enabled: bool = Bool, "true";
         /// The origins whose pages may call from a browser, as browsers write them: `["https://app.example.com"]`. A request
-        /// with any other origin is refused before it runs, and gets no leave by CORS.
+        /// with any other origin is refused before it runs, also one of gRPC itself, and gets no leave by CORS.
         allowed_origins: Vec<String> = Origins, "none" => Vec::new();
         /// Serve the methods that only read, and Query in a READ_ONLY transaction, by GET. The statement and its parameters
         /// are then part of the URL, which proxies log.

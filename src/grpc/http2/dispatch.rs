@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use h2::Reason;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -26,12 +26,13 @@ use super::bodies::{CallBody, PiecewiseBody, RequestBody, WatchBody};
 use super::gate::{Admitted, Arrival, Gate};
 use super::preface::CountGuard;
 use super::refusal::{Refusal, read_on, refused};
+use super::status_recorder::StatusRecorder;
 use super::unary::{self, UnaryLimits};
 use super::unread::UnreadAnswers;
 use crate::access::{CallPermit, ConnectionCallers, Identity, revoked_error};
 use crate::deadline::{CallLimits, Deadline};
 use crate::error::{Error, ErrorKind};
-use crate::grpc::method_names::{STATUS, code_name, method_of};
+use crate::grpc::method_names::method_of;
 use crate::grpc::request_context::{self, Peer};
 use crate::grpc::respond::{answer, replace_status};
 use crate::grpc::services::database_service::DatabaseHandler;
@@ -81,8 +82,10 @@ enum CallKind {
     Upload,
     /// A new one is refused; the engine ends the open ones.
     Transaction,
-    /// It never ends by itself, so the drain ends it.
+    /// It has one request and never ends by itself, so the drain ends it.
     Watch,
+    /// It has a stream of requests and never ends by itself, so the drain ends it.
+    Reflection,
 }
 
 impl CallKind {
@@ -96,7 +99,7 @@ impl CallKind {
             "/grpc.health.v1.Health/Watch"
             | "/rowgate.v1.DatabaseService/Listen"
             | "/rowgate.v1.PoolService/WatchPoolStats" => Self::Watch,
-            other if other.starts_with(REFLECTION) => Self::Watch,
+            other if other.starts_with(REFLECTION) => Self::Reflection,
             _ => Self::Unary,
         }
     }
@@ -108,7 +111,12 @@ impl CallKind {
 
     /// True for a call whose whole request must come in time.
     fn has_one_request(self) -> bool {
-        matches!(self, Self::Unary | Self::Stream)
+        matches!(self, Self::Unary | Self::Stream | Self::Watch)
+    }
+
+    /// True for a call that the drain ends.
+    fn is_ended(self) -> bool {
+        matches!(self, Self::Watch | Self::Reflection)
     }
 }
 
@@ -166,7 +174,7 @@ impl Dispatch {
         let call = Arc::new(services.telemetry.call(system, method, request.headers(), arrived));
         call.set_peers(request.uri(), self.peer.address);
         services.gate.audit(&call, &self.peer);
-        let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
+        let recorder = StatusRecorder::new(&call);
         let is_transaction = kind == CallKind::Transaction;
         let is_refused = is_transaction && refusal.is_none() && *self.draining.borrow();
         let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));
@@ -191,7 +199,7 @@ impl Dispatch {
                 Some(future::ready(Ok(*response)).boxed())
             }
             Ok(admitted) => {
-                end = (kind == CallKind::Watch).then(|| self.watch_end(&admitted.identity).boxed());
+                end = kind.is_ended().then(|| self.watch_end(&admitted.identity).boxed());
                 request.extensions_mut().insert(admitted.identity);
                 permit = admitted.permit;
                 let request = request.map(|body| RequestBody::new(call, body, deadline));
@@ -272,33 +280,33 @@ impl Future for ResponseFuture {
             return Poll::Pending;
         }
         let Some(service) = &mut this.service else {
-            this.recorder.take().unwrap_or_default().record(code_name(Code::Unavailable));
+            this.recorder.take().unwrap_or_default().record(Code::Unavailable);
             return Poll::Ready(Err(Reason::REFUSED_STREAM.into()));
         };
         let Ok(response) = ready!(service.as_mut().poll(cx));
         let mut recorder = this.recorder.take().unwrap_or_default();
-        let response = replace_status(&recorder.call, response, this.services.limits.request);
+        let response = replace_status(recorder.call(), response, this.services.limits.request);
         // The answer of an error alone has its status among the headers.
         recorder.read(response.headers());
         if response.status() != StatusCode::OK {
             // As clients of gRPC read it (HTTP to gRPC Status Code Mapping).
-            recorder.record(code_name(Code::Unknown));
+            recorder.record(Code::Unknown);
         }
         let count = this.count.take();
         let end = this.end.take();
         let permit = this.permit.take();
         // What a stream has done when a part of it is lost is not known here.
-        let outcome = recorder.call.outcome();
+        let outcome = recorder.call().outcome();
         Poll::Ready(Ok(response.map(|body| {
             let body = match end {
                 Some(end) => {
-                    let call = Arc::clone(&recorder.call);
+                    let call = Arc::clone(recorder.call());
                     Body::new(WatchBody { call, body, end, has_ended: false })
                 }
                 None => body,
             };
             let unread = &this.services.unread;
-            let mut body = PiecewiseBody::new(body, &recorder.call, outcome, unread);
+            let mut body = PiecewiseBody::new(body, recorder.call(), outcome, unread);
             if this.kind == CallKind::Unary {
                 body.encode(cx);
             }
@@ -316,8 +324,9 @@ pub(crate) struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(crate) fn call(&self) -> &Arc<RpcCall> {
-        &self.recorder.call
+    /// Takes over the record of the call's end, for a body that takes the place of this one.
+    pub(crate) fn take_recorder(&mut self) -> StatusRecorder {
+        std::mem::take(&mut self.recorder)
     }
 }
 
@@ -344,35 +353,6 @@ impl HttpBody for ResponseBody {
     }
 }
 
-/// Records the status that a caller is sent, or a cancellation when it is sent none.
-#[derive(Default)]
-struct StatusRecorder {
-    call: Arc<RpcCall>,
-    is_recorded: bool,
-}
-
-impl StatusRecorder {
-    /// Records the status if it is among the headers.
-    fn read(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get(STATUS) {
-            self.record(code_name(Code::from_bytes(code.as_bytes())));
-        }
-    }
-
-    fn record(&mut self, code: &'static str) {
-        if !std::mem::replace(&mut self.is_recorded, true) {
-            self.call.ended(code);
-        }
-    }
-}
-
-impl Drop for StatusRecorder {
-    fn drop(&mut self) {
-        // The stream was reset, or its connection is lost.
-        self.record(code_name(Code::Cancelled));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,7 +369,11 @@ mod tests {
             ("/rowgate.v1.PoolService/ListPoolStats", CallKind::Unary, false),
             ("/grpc.health.v1.Health/Watch", CallKind::Watch, false),
             ("/grpc.health.v1.Health/Check", CallKind::Unary, false),
-            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", CallKind::Watch, false),
+            (
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                CallKind::Reflection,
+                false,
+            ),
             ("", CallKind::Unary, false),
         ];
         for (path, kind, for_database_service) in cases {

@@ -1,7 +1,9 @@
-//! The first look at a request: gRPC goes to the dispatch as it is, everything else by the edge.
+//! The first look at a request: gRPC goes to the dispatch as it is, everything else by the edge. Browsers are asked for their origin either way.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -31,6 +33,8 @@ const HTTP: &str = "http";
 pub(crate) struct Entry {
     pub(crate) dispatch: Dispatch,
     pub(crate) edge: Arc<WebEdge>,
+    /// Turns true with the first request of the connection.
+    pub(crate) is_begun: Arc<AtomicBool>,
 }
 
 /// A request until its answer begins.
@@ -53,8 +57,11 @@ impl hyper::service::Service<Request<Incoming>> for Entry {
     type Future = EntryFuture;
 
     fn call(&self, request: Request<Incoming>) -> EntryFuture {
+        self.is_begun.store(true, Relaxed);
         if is_grpc(&request) {
-            return EntryFuture::Grpc(self.dispatch.start(request.map(CallBody::Grpc), GRPC, None));
+            let refusal = self.edge.check_origin(request.headers()).err().map(Refusal::Error);
+            let request = request.map(CallBody::Grpc);
+            return EntryFuture::Grpc(self.dispatch.start(request, GRPC, refusal));
         }
         EntryFuture::Web(self.clone().serve(request).boxed())
     }
@@ -71,7 +78,7 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 
 impl Entry {
     async fn serve(self, request: Request<Incoming>) -> Result<Response<EntryBody>, h2::Error> {
-        let Self { dispatch, edge } = self;
+        let Self { dispatch, edge, .. } = self;
         let WebCall { request, refused, answer } = match edge.accept(request) {
             EdgeRequest::Preflight(answer) => return Ok(answer.map(EntryBody::Plain)),
             EdgeRequest::Plain(plain) => {
@@ -85,9 +92,9 @@ impl Entry {
         };
         let system = if answer.is_connect() { CONNECT } else { GRPC };
         let request = request.map(|body| CallBody::Web(Box::new(body)));
-        let response = dispatch.start(request, system, refused.map(Refusal::Error)).await?;
+        let mut response = dispatch.start(request, system, refused.map(Refusal::Error)).await?;
         let context = AnswerContext {
-            call: Arc::clone(response.body().call()),
+            recorder: response.body_mut().take_recorder(),
             unread: Arc::clone(&dispatch.services.unread),
         };
         let translated = translate(answer, response, context).await;

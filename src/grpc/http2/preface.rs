@@ -17,8 +17,8 @@ use crate::grpc::request_context::Peer;
 /// The first bytes of every client (HTTP/2, 3.4). Before them no limit of HTTP/2 applies.
 const PREFACE: &[u8; FIRST_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The time for a preface that is on its way when the server drains.
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+/// The time for a preface, or for the first head of a connection, that is on its way when the server drains.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// An accepted connection on its way to a worker.
 #[derive(Debug)]

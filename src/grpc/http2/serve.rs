@@ -2,23 +2,24 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use super::client_presence::{CloseWatch, keep_alive};
 use super::connection_settings::ConnectionSettings;
 use super::dispatch::Dispatch;
 use super::entry::Entry;
 use super::frame_guard::FrameGuard;
 use super::listener_tls::ListenerTls;
-use super::preface::{AcceptedConnection, HttpConnection, SpokenVersion};
+use super::preface::{AcceptedConnection, DRAIN_TIMEOUT, HttpConnection, SpokenVersion};
 use super::transport::ClientStream;
 use super::write_guard::WriteGuard;
 use crate::config::Grpc;
@@ -67,7 +68,7 @@ impl GrpcServer {
         let server = ConnectionServer {
             http1: http1(&self.connections),
             http2: http2(&self.connections.grpc),
-            entry: Entry { dispatch, edge: self.edge },
+            entry: Entry { dispatch, edge: self.edge, is_begun: Arc::default() },
             tls: self.tls,
             settings: Arc::new(self.connections),
         };
@@ -140,12 +141,14 @@ impl ConnectionServer {
         };
         let client = Arc::clone(&peer.name);
         let refused = OptionFuture::from(certificate.map(|it| Box::pin(it.refused())));
+        let is_begun = Arc::default();
         let end = ConnectionEnd {
             drained: entry.dispatch.drained(),
             max_age: jittered(settings.grpc.max_connection_age, fastrand::f64()),
+            is_begun: Arc::clone(&is_begun),
         };
         let dispatch = Dispatch { peer, callers: Arc::default(), ..entry.dispatch };
-        let entry = Entry { dispatch, edge: entry.edge };
+        let entry = Entry { dispatch, edge: entry.edge, is_begun };
         let served = async {
             match version {
                 SpokenVersion::Http2 => {
@@ -154,10 +157,14 @@ impl ConnectionServer {
                     end.await_close(Box::pin(serving)).await
                 }
                 SpokenVersion::Http1 => {
-                    keep_alive(&stream, &settings.grpc);
+                    let gone = gone(&stream, &settings);
                     let stream = WriteGuard::new(stream, settings.stall_timeout);
                     let serving = http1.serve_connection(TokioIo::new(stream), entry);
-                    end.await_close(Box::pin(serving)).await
+                    tokio::select! {
+                        served = end.await_close(Box::pin(serving)) => served,
+                        // Its calls end with it.
+                        () = gone => Ok(()),
+                    }
                 }
             }
         };
@@ -174,15 +181,26 @@ impl ConnectionServer {
     }
 }
 
-/// Finds out that a client over HTTP/1.1 is gone without a word: there is no PING as in HTTP/2.
-fn keep_alive(stream: &ClientStream, settings: &Grpc) {
-    let Some(socket) = stream.socket.tcp() else { return };
-    let keepalive = TcpKeepalive::new()
-        .with_time(settings.keepalive_interval)
-        .with_interval(settings.keepalive_timeout)
-        .with_retries(1);
-    if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&keepalive) {
+/// Returns once a client over HTTP/1.1 has closed its side, and makes the system find out if it goes without a word.
+fn gone(
+    stream: &ClientStream,
+    settings: &ConnectionSettings,
+) -> impl Future<Output = ()> + Send + use<> {
+    let Grpc { keepalive_interval, keepalive_timeout, .. } = settings.grpc;
+    if let Some(socket) = stream.socket.tcp()
+        && let Err(error) =
+            keep_alive(socket, keepalive_interval, keepalive_timeout, settings.stall_timeout)
+    {
         tracing::debug!(%error, "keepalive cannot be set");
+    }
+    // Without a descriptor for it, hyper notices all but what is hidden behind further bytes.
+    let watch = CloseWatch::new(&stream.socket)
+        .inspect_err(|error| tracing::debug!(%error, "connection cannot be watched"));
+    async move {
+        match watch {
+            Ok(watch) => watch.closed().await,
+            Err(_unwatched) => std::future::pending().await,
+        }
     }
 }
 
@@ -190,9 +208,14 @@ fn keep_alive(stream: &ClientStream, settings: &Grpc) {
 trait Closable: Future<Output = hyper::Result<()>> {
     /// Asks the client to close it. Calls on their way are served, later ones go elsewhere, and none fails.
     fn close(self: Pin<&mut Self>);
+
+    /// True if a connection without a request is held until it has one.
+    const AWAITS_FIRST: bool;
 }
 
 impl Closable for http1::Connection<TokioIo<WriteGuard<ClientStream>>, Entry> {
+    const AWAITS_FIRST: bool = true;
+
     // The answer on its way says that it is the last one.
     fn close(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -200,6 +223,8 @@ impl Closable for http1::Connection<TokioIo<WriteGuard<ClientStream>>, Entry> {
 }
 
 impl Closable for http2::Connection<TokioIo<FrameGuard<ClientStream>>, Entry, TokioExecutor> {
+    const AWAITS_FIRST: bool = false;
+
     // GOAWAY, in the two steps of HTTP/2, 6.8.
     fn close(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -210,11 +235,13 @@ impl Closable for http2::Connection<TokioIo<FrameGuard<ClientStream>>, Entry, To
 struct ConnectionEnd<D> {
     drained: D,
     max_age: Duration,
+    /// True once the connection has had a request.
+    is_begun: Arc<AtomicBool>,
 }
 
 impl<D: Future<Output = ()>> ConnectionEnd<D> {
-    async fn await_close(self, mut serving: Pin<Box<impl Closable>>) -> hyper::Result<()> {
-        let Self { drained, max_age } = self;
+    async fn await_close<C: Closable>(self, mut serving: Pin<Box<C>>) -> hyper::Result<()> {
+        let Self { drained, max_age, is_begun } = self;
         tokio::select! {
             // In this order: a request that has come already is read before the connection is closed.
             biased;
@@ -223,6 +250,15 @@ impl<D: Future<Output = ()>> ConnectionEnd<D> {
             () = tokio::time::sleep(max_age) => {}
         }
         serving.as_mut().close();
+        if C::AWAITS_FIRST && !is_begun.load(Relaxed) {
+            // hyper waits for the rest of a first head; what is later than this may come as late as it likes.
+            let first = tokio::time::timeout(DRAIN_TIMEOUT, serving.as_mut()).await;
+            match first {
+                Ok(served) => return served,
+                Err(_late) if !is_begun.load(Relaxed) => return Ok(()),
+                Err(_late) => {}
+            }
+        }
         serving.await
     }
 }

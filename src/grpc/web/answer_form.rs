@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::connect_error::{ConnectError, EndOfStream, json};
 use super::json_shapes::JsonShapes;
-use super::json_writer::write_json;
+use super::json_writer::{Malformed, write_json};
 use super::web_body::PREFIX;
 use super::web_format::{WebCodec, WebFormat, WebProtocol};
 
@@ -53,23 +53,28 @@ impl AnswerForm {
     }
 
     /// Makes the content of a message.
-    pub(super) fn content(&self, message: &[u8]) -> Result<Bytes, Status> {
+    ///
+    /// # Errors
+    /// It is none of this server's: a defect.
+    pub(super) fn content(&self, message: &[u8]) -> Result<Bytes, Malformed> {
         if self.format.codec == WebCodec::Protobuf {
             return Ok(Bytes::copy_from_slice(message));
         }
         let mut json = Vec::with_capacity(message.len() * 2);
-        write_json(&self.shapes, self.message, message, &mut json)
-            .map_err(|_malformed| Status::internal("the answer cannot be read"))?;
+        write_json(&self.shapes, self.message, message, &mut json)?;
         Ok(json.into())
     }
 
     /// Makes a message of a stream.
-    pub(super) fn frame(&self, message: &[u8]) -> Result<Bytes, Status> {
+    ///
+    /// # Errors
+    /// As of [`Self::content`].
+    pub(super) fn frame(&self, message: &[u8]) -> Result<Bytes, Malformed> {
         Ok(self.framed(PLAIN, &self.content(message)?))
     }
 
-    /// Makes the end of a stream, of gRPC's trailers.
-    pub(super) fn end(&self, trailers: &HeaderMap) -> Bytes {
+    /// Makes the end of a stream, of gRPC's trailers and the status in them.
+    pub(super) fn end(&self, status: &Status, trailers: &HeaderMap) -> Bytes {
         if !self.is_connect() {
             let mut text = Vec::new();
             for (name, value) in trailers.iter().filter(|(name, _)| *name != CONTENT_TYPE) {
@@ -80,9 +85,8 @@ impl AnswerForm {
             }
             return self.framed(TRAILERS, &text);
         }
-        let status = Status::from_header_map(trailers).unwrap_or_else(without_status);
         let is_error = status.code() != Code::Ok;
-        let error = is_error.then(|| ConnectError::new(&status, &self.shapes));
+        let error = is_error.then(|| ConnectError::new(status, &self.shapes));
         self.framed(END_STREAM, &json(&EndOfStream { error, metadata: metadata(trailers) }))
     }
 
@@ -91,7 +95,7 @@ impl AnswerForm {
         let mut trailers = HeaderMap::new();
         // Our messages are ASCII, or encoded.
         status.add_header(&mut trailers).unwrap_or_default();
-        self.end(&trailers)
+        self.end(status, &trailers)
     }
 
     fn framed(&self, flags: u8, content: &[u8]) -> Bytes {
@@ -107,11 +111,6 @@ impl AnswerForm {
             }
         }
     }
-}
-
-/// The status of an answer that has none.
-pub(super) fn without_status() -> Status {
-    Status::unknown("the answer ended without a status")
 }
 
 /// The headers of an answer that are no part of gRPC, with a prefix to their names.

@@ -99,12 +99,9 @@ fn without_port(host: &str) -> &str {
 /// There is none, or it cannot be read.
 pub(super) fn read(uri: &Uri) -> Result<QueryMessage> {
     let query = uri.query().unwrap_or_default();
-    let parameter = |name: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find_map(|(key, value)| (key == name).then(|| decoded(value)))
-    };
+    let parameter = |name: &str| only_value(query, name);
     let text = |name: &str| {
-        let value = parameter(name).unwrap_or_default();
+        let value = parameter(name)?.unwrap_or_default();
         String::from_utf8(value).map_err(|error| malformed_request(&error))
     };
     if text("connect")? != "v1" {
@@ -122,7 +119,7 @@ pub(super) fn read(uri: &Uri) -> Result<QueryMessage> {
     if !["", "identity"].contains(&compression.as_str()) {
         return Err(compressed(&compression));
     }
-    let message = parameter("message");
+    let message = parameter("message")?;
     let message = message.ok_or_else(|| malformed_request(&"its URL has no parameter message"))?;
     let message = match text("base64")?.as_str() {
         "1" => BASE64.decode(message).map_err(|error| malformed_request(&error))?,
@@ -132,7 +129,28 @@ pub(super) fn read(uri: &Uri) -> Result<QueryMessage> {
     Ok(QueryMessage { format, message })
 }
 
-/// Decodes a value in a URL's query, where a plus sign stands for a space.
+/// The error of a GET with a body, which nobody would read.
+pub(super) fn with_body() -> Error {
+    let error = malformed_request(&"a GET has no body, and this one announces one");
+    error.with_hint("Its message is the parameter message of its URL; or send a POST.")
+}
+
+/// Returns the value of a parameter; `None` without one.
+///
+/// # Errors
+/// It is there more than once: which one counts is told otherwise by each reader of URLs.
+fn only_value(query: &str, name: &str) -> Result<Option<Vec<u8>>> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let mut values = pairs.filter(|(key, _)| decoded(key) == name.as_bytes());
+    let first = values.next().map(|(_, value)| decoded(value));
+    if values.next().is_some() {
+        let why = format!("its URL has the parameter {name} more than once");
+        return Err(malformed_request(&why));
+    }
+    Ok(first)
+}
+
+/// Decodes a name or a value in a URL's query, where a plus sign stands for a space.
 fn decoded(value: &str) -> Vec<u8> {
     let spaced = value.replace('+', " ");
     Cow::from(percent_decode_str(&spaced)).into_owned()
@@ -174,6 +192,12 @@ mod tests {
             "connect=v1&encoding=json",
             "connect=v1&encoding=json&base64=1&message=*",
             "connect=v1&encoding=json&compression=gzip&message=%7B%7D",
+            "connect=v1&encoding=json&message=%7B%7D&message=%7B%7D",
+            "connect=v1&encoding=json&message=%7B%7D&mess%61ge=x",
+            "connect=v1&encoding=json&encoding=proto&message=%7B%7D",
+            "connect=v1&connect=v2&encoding=json&message=%7B%7D",
+            "connect=v1&encoding=json&base64=0&base64=1&message=%7B%7D",
+            "connect=v1&encoding=json&compression=identity&compression&message=%7B%7D",
         ] {
             assert!(message(query).is_err(), "{query}");
         }

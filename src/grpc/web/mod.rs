@@ -2,6 +2,7 @@
 //! answer is translated back. Knows no service and no dispatch.
 
 pub(crate) mod answer_body;
+mod answer_error;
 mod answer_form;
 mod connect_error;
 mod get_query;

@@ -6,16 +6,18 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
 use tonic::{Code, Status};
 
 use super::answer_body::{AnswerBody, AnswerContext};
-use super::answer_form::{AnswerForm, own_headers, without_status};
+use super::answer_error::{unwritable, without_message, without_status};
+use super::answer_form::{AnswerForm, own_headers};
 use super::connect_error::{ConnectError, http_status, json};
 use super::page_origins::expose;
 use super::plain_answer::protect;
-use super::web_body::PREFIX;
+use super::web_body::only_message;
 use super::web_format::WebProtocol;
+use crate::telemetry::RpcCall;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -54,51 +56,70 @@ where
     let mut received = BytesMut::new();
     // The answer of an error alone has its trailers among the headers.
     let ended = Status::from_header_map(&headers).map(|_status| std::mem::take(&mut headers));
-    let trailers = match ended {
-        Some(trailers) => Ok(trailers),
+    let mut trailers = match ended {
+        Some(trailers) => trailers,
         None => receive(&mut body, &mut received).await,
     };
-    let status = match &trailers {
-        Ok(trailers) => Status::from_header_map(trailers).unwrap_or_else(without_status),
-        Err(status) => status.clone(),
-    };
-    let content = if status.code() == Code::Ok {
-        form.content(received.get(PREFIX..).unwrap_or_default())
-    } else {
-        Err(status)
-    };
+    let read = read_answer(&form, &received, &trailers, context.recorder.call());
     let mut own = own_headers(&headers, "");
-    own.extend(own_headers(&trailers.unwrap_or_default(), "trailer-"));
     let mut http = StatusCode::OK;
-    let content = match content {
+    let mut code = Code::Ok;
+    let content = match read {
         Ok(content) => {
             own.insert(CONTENT_TYPE, form.format.content_type());
             content
         }
         Err(error) => {
             http = form.status.unwrap_or_else(|| http_status(error.code()));
+            code = error.code();
+            trailers = trailers_of(&error);
             own.insert(CONTENT_TYPE, JSON);
             json(&ConnectError::new(&error, &form.shapes))
         }
     };
-    let mut response = Response::new(AnswerBody::whole(body, context, content));
+    own.extend(own_headers(&trailers, "trailer-"));
+    let mut response = Response::new(AnswerBody::whole(body, context, content, code));
     *response.status_mut() = http;
     *response.headers_mut() = own;
     response
 }
 
-/// Receives a body to its end, and returns the trailers.
-async fn receive<B>(body: &mut B, received: &mut BytesMut) -> Result<HeaderMap, Status>
+/// Makes the content of a whole answer. A success without a message is none.
+fn read_answer(
+    form: &AnswerForm,
+    received: &[u8],
+    trailers: &HeaderMap,
+    call: &RpcCall,
+) -> Result<Bytes, Status> {
+    let status = Status::from_header_map(trailers).unwrap_or_else(|| without_status(call));
+    if status.code() != Code::Ok {
+        return Err(status);
+    }
+    let message = only_message(received).map_err(|_error| without_message(call))?;
+    form.content(message).map_err(|_malformed| unwritable(call))
+}
+
+/// Receives a body to its end, and returns the trailers; none where it broke off.
+async fn receive<B>(body: &mut B, received: &mut BytesMut) -> HeaderMap
 where
     B: Body<Data = Bytes, Error = Status> + Unpin,
 {
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        match frame?.into_data() {
-            Ok(data) => received.extend_from_slice(&data),
-            Err(frame) => return Ok(frame.into_trailers().unwrap_or_default()),
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => received.extend_from_slice(&data),
+            Ok(Err(frame)) => return frame.into_trailers().unwrap_or_default(),
+            Err(status) if status.code() == Code::Ok => break,
+            Err(status) => return trailers_of(&status),
         }
     }
-    Err(without_status())
+    HeaderMap::new()
+}
+
+fn trailers_of(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    // Our messages are ASCII, or encoded.
+    status.add_header(&mut trailers).unwrap_or_default();
+    trailers
 }
 
 /// Translates an answer of any number of messages, which are sent as they come.

@@ -36,9 +36,15 @@ pub(super) struct MessageForm {
 /// The body of a request of another protocol.
 pub(crate) struct WebRequestBody {
     incoming: Incoming,
+    message: RequestMessage,
+    state: BodyState,
+}
+
+/// The message of a request, as far as it was received.
+#[derive(Debug)]
+pub(super) struct RequestMessage {
     form: MessageForm,
     received: BytesMut,
-    state: BodyState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +70,13 @@ impl From<Error> for WebBodyError {
 
 impl WebRequestBody {
     pub(super) fn new(incoming: Incoming, form: MessageForm) -> Self {
-        Self { incoming, form, received: BytesMut::new(), state: BodyState::Receiving }
+        Self { incoming, message: RequestMessage::new(form, &[]), state: BodyState::Receiving }
     }
 
     /// The body of a request whose message was in its URL.
     pub(super) fn of_query(incoming: Incoming, form: MessageForm, message: &[u8]) -> Self {
-        Self { incoming, form, received: BytesMut::from(message), state: BodyState::Received }
+        let message = RequestMessage::new(form, message);
+        Self { incoming, message, state: BodyState::Received }
     }
 
     pub(crate) fn into_incoming(self) -> Incoming {
@@ -92,9 +99,7 @@ impl WebRequestBody {
             };
             let received = frame.map_err(WebBodyError::Transport).and_then(|frame| {
                 // Trailers of a request mean nothing to these protocols.
-                let data = frame.into_data().unwrap_or_default();
-                self.received.extend_from_slice(&data);
-                Ok(self.check_size()?)
+                Ok(self.message.receive(&frame.into_data().unwrap_or_default())?)
             });
             if let Err(error) = received {
                 self.state = BodyState::Ended;
@@ -105,8 +110,31 @@ impl WebRequestBody {
             return Poll::Ready(None);
         }
         self.state = BodyState::Ended;
-        let message = self.form.message(&std::mem::take(&mut self.received));
-        Poll::Ready(Some(message.map_err(WebBodyError::Refused)))
+        Poll::Ready(Some(self.message.finish().map_err(WebBodyError::Refused)))
+    }
+}
+
+impl RequestMessage {
+    /// A message that begins like this.
+    pub(super) fn new(form: MessageForm, received: &[u8]) -> Self {
+        Self { form, received: BytesMut::from(received) }
+    }
+
+    /// Receives a part of it.
+    ///
+    /// # Errors
+    /// It is too large, or not the only one.
+    pub(super) fn receive(&mut self, data: &[u8]) -> Result<()> {
+        self.received.extend_from_slice(data);
+        self.check_size()
+    }
+
+    /// Makes the message of gRPC, with its prefix, once it is whole.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn finish(&mut self) -> Result<Bytes> {
+        self.form.message(&std::mem::take(&mut self.received))
     }
 
     /// Refuses a message as soon as it is known to be too large.
@@ -171,7 +199,7 @@ impl MessageForm {
 }
 
 /// Returns the message in the only frame of a body.
-fn only_message(body: &[u8]) -> Result<&[u8]> {
+pub(super) fn only_message(body: &[u8]) -> Result<&[u8]> {
     if body.is_empty() {
         return Err(miscounted("no message"));
     }

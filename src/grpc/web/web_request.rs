@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tonic::body::Body;
 use tonic::metadata::GRPC_CONTENT_TYPE;
 
@@ -100,6 +100,14 @@ impl WebEdge {
         }
     }
 
+    /// Checks the origin of a request of gRPC, which no other rule of the edge is for.
+    ///
+    /// # Errors
+    /// A browser has sent it for a page that may not call.
+    pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<()> {
+        self.origins.check(headers).map(|_origin| ())
+    }
+
     /// The answer to a request of nothing that is here.
     pub(crate) fn not_found(&self) -> Response<Body> {
         let protocols = if self.settings.enabled { "gRPC, Connect and gRPC-Web" } else { "gRPC" };
@@ -121,7 +129,9 @@ impl WebEdge {
         };
         let mut answer = self.answer(&method, format);
         answer.status = Some(StatusCode::NOT_FOUND);
-        self.call(request, Refusable { method, format, answer, refused: Err(error) })
+        let call = self.call(request, Refusable { method, format, answer, refused: Ok(()) });
+        // Whatever else is wrong with it: where nothing is, nothing else matters.
+        EdgeRequest::Call(Box::new(WebCall { refused: Some(error), ..call }))
     }
 
     fn post(
@@ -138,7 +148,8 @@ impl WebEdge {
         }
         let answer = self.answer(&method, format);
         let refused = if method.has_request_stream { Err(streams(&method)) } else { Ok(()) };
-        self.call(request, Refusable { method, format, answer, refused })
+        let call = self.call(request, Refusable { method, format, answer, refused });
+        EdgeRequest::Call(Box::new(call))
     }
 
     fn get(&self, request: Request<Incoming>, method: Arc<WebMethod>) -> EdgeRequest {
@@ -162,7 +173,8 @@ impl WebEdge {
             get_query::check_sender(request.headers(), request.uri(), has_origin, allowed)
         });
         let (mut parts, incoming) = request.into_parts();
-        let translated = checked.and(read).and_then(|read| {
+        let bodiless = if incoming.is_end_stream() { Ok(()) } else { Err(get_query::with_body()) };
+        let translated = checked.and(bodiless).and(read).and_then(|read| {
             translate_head(&mut parts.headers, format)?;
             Ok(read.message)
         });
@@ -179,7 +191,7 @@ impl WebEdge {
         EdgeRequest::Call(Box::new(WebCall { request, refused, answer }))
     }
 
-    fn call(&self, request: Request<Incoming>, call: Refusable) -> EdgeRequest {
+    fn call(&self, request: Request<Incoming>, call: Refusable) -> WebCall {
         let Refusable { method, format, mut answer, refused } = call;
         let (mut parts, incoming) = request.into_parts();
         let checked = self.origins.check(&parts.headers).map(|origin| answer.origin = origin);
@@ -187,7 +199,7 @@ impl WebEdge {
         let max_size = self.max_request_size;
         let form = MessageForm { format, method, max_size, is_read_only: false };
         let request = Request::from_parts(parts, WebRequestBody::new(incoming, form));
-        EdgeRequest::Call(Box::new(WebCall { request, refused, answer }))
+        WebCall { request, refused, answer }
     }
 
     fn answer(&self, method: &WebMethod, format: WebFormat) -> AnswerForm {
@@ -226,15 +238,16 @@ fn streams(method: &WebMethod) -> Error {
 
 /// Makes the headers those of gRPC.
 fn translate_head(headers: &mut HeaderMap, format: WebFormat) -> Result<()> {
-    let encoding = match format.protocol {
+    let of_messages = match format.protocol {
         WebProtocol::ConnectUnary => None,
-        WebProtocol::ConnectStream => headers.remove(STREAM_ENCODING),
-        WebProtocol::GrpcWeb | WebProtocol::GrpcWebText => headers.remove(GRPC_ENCODING),
+        WebProtocol::ConnectStream => Some(STREAM_ENCODING),
+        WebProtocol::GrpcWeb | WebProtocol::GrpcWebText => Some(GRPC_ENCODING),
     };
-    for encoding in [encoding, headers.remove(CONTENT_ENCODING)].into_iter().flatten() {
-        if encoding != "identity" {
+    for name in [of_messages, Some(CONTENT_ENCODING)].into_iter().flatten() {
+        if let Some(encoding) = other_than(headers, &name, "identity") {
             return Err(compressed(&String::from_utf8_lossy(encoding.as_bytes())));
         }
+        headers.remove(name);
     }
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
@@ -243,19 +256,27 @@ fn translate_head(headers: &mut HeaderMap, format: WebFormat) -> Result<()> {
     }
     headers.remove(GRPC_ENCODING);
     headers.remove(GRPC_TIMEOUT);
-    if let Some(version) = headers.remove(VERSION)
-        && version != "1"
-    {
+    if other_than(headers, &VERSION, "1").is_some() {
         let message =
             "the header connect-protocol-version is not 1, the only version that there is";
         return Err(Error::new(ErrorKind::InvalidOption, message));
     }
+    headers.remove(VERSION);
     if headers.contains_key(TIMEOUT_MS) {
         let timeout = grpc_timeout(headers)?;
         headers.remove(TIMEOUT_MS);
         headers.insert(GRPC_TIMEOUT, timeout);
     }
     Ok(())
+}
+
+/// Returns a value of a header that is not the only one it may have, however often it is there.
+fn other_than<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    allowed: &str,
+) -> Option<&'a HeaderValue> {
+    headers.get_all(name).iter().find(|value| *value != allowed)
 }
 
 /// Makes gRPC's timeout, of at most eight digits, of Connect's, which has up to ten and is in milliseconds.
@@ -275,7 +296,7 @@ fn grpc_timeout(headers: &HeaderMap) -> Result<HeaderValue> {
         HeaderValue::try_from(timeout).ok()
     });
     timeout.ok_or_else(|| {
-        let message = "the header connect-timeout-ms is malformed: it is not 1 to 10 digits";
+        let message = "the header connect-timeout-ms is malformed: it is not 1 to 10 digits, once";
         Error::new(ErrorKind::InvalidOption, message).with_hint("`1500` is 1.5 s.")
     })
 }
@@ -322,6 +343,21 @@ mod tests {
         for name in ["connect-content-encoding", "content-encoding"] {
             let error = translated(&[(name, "gzip")]).expect_err("it is compressed");
             assert_eq!(error.reason(), "FEATURE_NOT_SUPPORTED", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_repeated_with_another_value_is_refused() {
+        for (name, allowed, other) in [
+            ("connect-content-encoding", "identity", "gzip"),
+            ("content-encoding", "identity", "gzip"),
+            ("connect-protocol-version", "1", "2"),
+        ] {
+            for pairs in [[(name, allowed), (name, other)], [(name, other), (name, allowed)]] {
+                assert!(translated(&pairs).is_err(), "{pairs:?}");
+            }
+            let same = translated(&[(name, allowed), (name, allowed)]).expect("they agree");
+            assert!(!same.contains_key(name), "{name}");
         }
     }
 }

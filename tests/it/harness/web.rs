@@ -109,9 +109,13 @@ impl WebRequest {
             head = head.header(*name, value);
         }
         let head = head.body(()).expect("it is well formed");
-        let (response, mut body) = connection.send_request(head, false).expect("it is open");
-        // A server that answers at once may not take it.
-        drop(body.send_data(self.body.clone(), true));
+        // As clients send it: a GET ends with its head.
+        let is_over = self.method == "GET" && self.body.is_empty();
+        let (response, mut body) = connection.send_request(head, is_over).expect("it is open");
+        if !is_over {
+            // A server that answers at once may not take it.
+            drop(body.send_data(self.body.clone(), true));
+        }
         let (head, mut incoming) = response.await.expect("it answers").into_parts();
         let mut received = BytesMut::new();
         let mut is_whole = true;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rowgate::value::proto::{QueryRequest, QueryResponse, TerminateCheckoutRequest};
+use tokio::net::TcpStream;
 use tonic::codegen::http::uri::PathAndQuery;
 
 use super::ending_after;
@@ -10,6 +11,7 @@ use super::metrics::{OPERATION, RPC, method};
 use super::scrape::Scrape;
 use crate::harness::client::{PATIENCE, request, with_deadline};
 use crate::harness::unit::batch;
+use crate::harness::web::QUERY;
 use crate::harness::{Backend, Service};
 
 const ENDLESS: &str =
@@ -167,4 +169,46 @@ async fn no_caller_makes_a_new_label() {
     assert_eq!(scrape.sum(RPC, &others), 2.0);
     assert_eq!(scrape.sum(OPERATION, &[("db_operation_name", "OTHER")]), 1.0);
     assert_eq!(scrape.sum(OPERATION, &[("db_operation_name", "VALUES")]), 1.0);
+}
+
+/// Calls by Connect over a connection of its own with an answer of 2 MB, and returns that as far as its head.
+async fn unread_answer(service: &Service) -> h2::RecvStream {
+    let stream = TcpStream::connect(service.server.grpc()).await.expect("it accepts");
+    let (calls, driver) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+    tokio::spawn(driver);
+    let mut calls = calls.ready().await.expect("it is open");
+    let head = http::Request::post(format!("http://127.0.0.1{QUERY}"));
+    let head = head.header("content-type", "application/json").body(()).expect("well formed");
+    let (answer, mut body) = calls.send_request(head, false).expect("it is open");
+    let message = serde_json::json!({"sql": "select hex(zeroblob(1000000))"}).to_string();
+    body.send_data(message.into(), true).expect("it is open");
+    let answer = answer.await.expect("it answers");
+    assert_eq!(answer.status(), 200);
+    answer.into_body()
+}
+
+#[tokio::test]
+async fn a_call_of_connect_ends_with_its_answer() {
+    let service = Service::start(Backend::Sqlite).await;
+    let ended = |scrape: &Scrape, code: &'static str| {
+        let labels =
+            [method("rowgate.v1.DatabaseService/Query"), ("rpc_response_status_code", code)];
+        scrape.sum(RPC, &labels)
+    };
+    let mut taken = unread_answer(&service).await;
+    let given_up = unread_answer(&service).await;
+    let scrape = Scrape::of(&service).await;
+    assert_eq!((ended(&scrape, "OK"), ended(&scrape, "CANCELLED")), (0.0, 0.0), "nobody took any");
+    let mut size = 0;
+    while let Some(data) = taken.data().await {
+        let length = data.expect("it is whole").len();
+        size += length;
+        taken.flow_control().release_capacity(length).expect("it was received");
+    }
+    assert!(size > 2_000_000, "{size}");
+    Scrape::until(&service, "it was taken", |scrape| ended(scrape, "OK") == 1.0).await;
+    drop(given_up);
+    let scrape =
+        Scrape::until(&service, "it is given up", |scrape| ended(scrape, "CANCELLED") == 1.0).await;
+    assert_eq!(ended(&scrape, "OK"), 1.0);
 }

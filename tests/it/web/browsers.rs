@@ -1,9 +1,14 @@
 //! Browsers: which requests of pages run, and which do not. What a browser sends by itself, without a preflight, runs nothing.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rowgate::value::Value;
 use serde_json::json;
 
-use crate::harness::web::{BOTH, HttpVersion, QUERY, STREAM_QUERY, WebRequest, failure, frame};
+use crate::harness::client::request;
+use crate::harness::web::{
+    BOTH, HttpVersion, QUERY, STREAM_QUERY, WebRequest, failure, frame, framed,
+};
 use crate::harness::{Backend, Service};
 
 const APP: &str = "https://app.example.com";
@@ -169,4 +174,37 @@ async fn what_a_browser_sends_without_asking_runs_nothing() {
     let upgrade = upgrade.with("http2-settings", "AAMAAABkAAQAAP__").with("origin", "null");
     assert_eq!(upgrade.send(HttpVersion::Http1, address).await.status, 403);
     assert_untouched(&service).await;
+}
+
+#[tokio::test]
+async fn calls_of_grpc_are_asked_for_their_origin_as_all_others_are() {
+    let service = service().await;
+    let address = service.server.grpc();
+    let own = format!("http://{address}");
+    let insert = framed(&request("insert into t values (1)", &[]));
+    for content_type in ["application/grpc", "application/grpc+proto"] {
+        let call = WebRequest::post(QUERY, content_type, insert.clone()).with("te", "trailers");
+        for refused in [
+            call.clone().with("origin", "https://evil.example"),
+            // A page at a name of its own for this address.
+            call.clone().with("origin", own.as_str()).with("sec-fetch-site", "same-origin"),
+            call.clone().with("origin", "null"),
+            call.clone().with("origin", APP).with("origin", "https://evil.example"),
+            call.clone().with("sec-fetch-site", "same-origin"),
+        ] {
+            let answer = refused.send(HttpVersion::Http2, address).await;
+            assert_eq!(answer.header("grpc-status"), "7", "{answer:?}");
+            let details = answer.header("grpc-status-details-bin").trim_end_matches('=');
+            let details = STANDARD_NO_PAD.decode(details).expect("it is base64");
+            let details = String::from_utf8_lossy(&details);
+            assert!(details.contains("ORIGIN_NOT_ALLOWED"), "{details}");
+        }
+    }
+    assert_untouched(&service).await;
+    let call = WebRequest::post(QUERY, "application/grpc", insert).with("te", "trailers");
+    let allowed = call.with("origin", APP).with("sec-fetch-site", "cross-site");
+    let answer = allowed.send(HttpVersion::Http2, address).await;
+    assert!(!answer.headers.contains_key("grpc-status"), "{answer:?}");
+    let count = service.client.must("select count(*) from t", &[]).await;
+    assert_eq!(count.rows[0].values, [Value::int64(1)]);
 }

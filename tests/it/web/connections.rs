@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::certificates::Certificates;
+use crate::harness::client::Client;
 use crate::harness::server::Server;
 use crate::harness::wait::idle_for;
 use crate::harness::web::{BOTH, Http1, HttpVersion, QUERY, STREAM_QUERY, WebRequest, frame};
@@ -252,4 +253,66 @@ async fn http2_without_grpc_shares_a_connection_with_grpc() {
         assert_eq!(answer.status, 200);
     }
     service.client.must("select 1", &[]).await;
+}
+
+#[tokio::test]
+async fn a_closed_connection_cancels_its_statement_behind_further_bytes_too() {
+    let service = Service::start(Backend::Sqlite).await;
+    for request in [query(ENDLESS), stream(ENDLESS)] {
+        let mut connection = Http1::connect(service.server.grpc()).await;
+        let request = request.with("connect-timeout-ms", "300000");
+        connection.stream.write_all(&request.encoded()).await.expect("it is open");
+        service.until_pool("it runs", |pool| pool.in_use == 1).await;
+        // What the server reads ahead, and what it leaves unread.
+        for _ in 0..3 {
+            connection.stream.write_all(&query("select 1").encoded()).await.expect("it is open");
+            idle_for(Duration::from_millis(50)).await;
+        }
+        drop(connection);
+        let left = service.until_pool("it has left the database", |pool| pool.in_use == 0);
+        tokio::time::timeout(SOON, left).await.expect("long before its deadline");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_does_not_delay_a_shutdown() {
+    let settings = "[shutdown]\ngrace = \"2m\"\n[grpc.web]\nheader_timeout = \"5m\"";
+    let mut server = Server::start(settings);
+    let mut stalled = Vec::new();
+    for begins_with in ["", "select 1"] {
+        let mut connection = Http1::connect(server.grpc()).await;
+        if !begins_with.is_empty() {
+            let answer = connection.exchange(&query(begins_with)).await;
+            assert_eq!(answer.expect("it is answered").status, 200);
+        }
+        connection.stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\nx: ").await.expect("open");
+        stalled.push(connection);
+    }
+    // Whatever comes first, the server has it.
+    let answer = query("select 1").send(HttpVersion::Http1, server.grpc()).await;
+    assert_eq!(answer.status, 200);
+    server.signal("TERM");
+    assert!(server.exit(SOON).await.success());
+    for mut connection in stalled {
+        assert!(closed(&mut connection.stream).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http1_that_is_one_too_many_is_told_so() {
+    let server = Server::start("[grpc]\nmax_connections = 1");
+    let client = Client::connect(server.grpc()).await;
+    client.must("select 1", &[]).await;
+    for _ in 0..3 {
+        let mut second = Http1::connect(server.grpc()).await;
+        let request = WebRequest::get(QUERY);
+        let answer = second.exchange(&request).await.expect("it is answered");
+        assert_eq!((answer.status, answer.header("connection")), (503, "close"));
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(answer.text().contains("grpc.max_connections"), "{answer:?}");
+        let mut more = Vec::new();
+        second.stream.read_to_end(&mut more).await.expect("it is closed");
+        assert!(more.is_empty());
+    }
+    client.must("select 1", &[]).await;
 }

@@ -116,3 +116,24 @@ async fn a_get_that_a_page_may_have_sent_is_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_get_has_no_body_and_each_parameter_once() {
+    let server = Server::start(ON);
+    let address = server.grpc();
+    for version in BOTH {
+        let mut announced = get(QUERY, &json!({"sql": "select 1"}));
+        announced.body = "{}".into();
+        let answer = announced.send(version, address).await;
+        assert_eq!((answer.status, answer.failure_or_ok().as_str()), (400, "MALFORMED_REQUEST"));
+        assert!(answer.text().contains("a GET has no body"), "{answer:?}");
+        for name in ["message=%7B%7D", "encoding=json", "connect=v1", "base64=0", "base64=1"] {
+            let mut twice = get(QUERY, &json!({"sql": "select 1"}));
+            twice.path.push_str("&base64=0&");
+            twice.path.push_str(name);
+            let answer = twice.send(version, address).await;
+            assert_eq!(answer.failure_or_ok(), "MALFORMED_REQUEST", "{name}");
+            assert!(answer.text().contains("more than once"), "{answer:?}");
+        }
+    }
+}

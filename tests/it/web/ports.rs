@@ -49,3 +49,37 @@ async fn without_these_protocols_the_port_speaks_grpc_alone() {
     let mut connection = Http1::connect(server.grpc()).await;
     assert!(connection.exchange(&message).await.is_none(), "HTTP/1.1 is not spoken");
 }
+
+#[tokio::test]
+async fn a_method_that_does_not_exist_is_not_found_whatever_else_is_wrong() {
+    let server = Server::start("");
+    let path = "/rowgate.v1.DatabaseService/Nothing";
+    let request = || WebRequest::json(path, &json!({}));
+    for version in BOTH {
+        for wrong in [
+            request().with("origin", "https://evil.example"),
+            request().with("content-encoding", "gzip"),
+            request().with("connect-timeout-ms", "soon"),
+            request().with("connect-protocol-version", "2"),
+        ] {
+            let answer = wrong.send(version, server.grpc()).await;
+            assert_eq!((answer.status, answer.failure().0.as_str()), (404, "unimplemented"));
+        }
+        let answer = WebRequest::post(path, "text/plain", "").send(version, server.grpc()).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_operators_port_knows_its_name_over_http2_too() {
+    let server = Server::start("[ops]\nallowed_hosts = [\"rowgate\"]");
+    for version in BOTH {
+        for (host, status) in
+            [("127.0.0.1:9464", 200), ("localhost", 200), ("rowgate", 200), ("evil.example", 421)]
+        {
+            let request = WebRequest::get("/livez").with("host", host);
+            let answer = request.send(version, server.ops()).await;
+            assert_eq!(answer.status, status, "{host} {version:?}");
+        }
+    }
+}

@@ -157,3 +157,27 @@ async fn callers_and_their_rights_are_those_of_grpc() {
         assert_eq!(health.send(version, address).await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn headers_that_say_two_things_run_nothing() {
+    let service = Service::start(Backend::Sqlite).await;
+    service.client.must("create table t (a int)", &[]).await;
+    let address = service.server.grpc();
+    let insert = || WebRequest::json(QUERY, &json!({"sql": "insert into t values (1)"}));
+    for version in BOTH {
+        for (name, first, second, status) in [
+            ("content-encoding", "identity", "gzip", 501),
+            ("connect-protocol-version", "1", "2", 400),
+            ("connect-timeout-ms", "20000", "1", 400),
+            ("content-type", "application/json", "text/plain", 415),
+        ] {
+            for (first, second) in [(first, second), (second, first)] {
+                let twice = insert().with(name, first).with(name, second);
+                let answer = twice.send(version, address).await;
+                assert_eq!(answer.status, status, "{name}: {first}, {second}: {answer:?}");
+            }
+        }
+    }
+    let count = service.client.must("select count(*) from t", &[]).await;
+    assert_eq!(count.rows[0].values, [rowgate::value::Value::int64(0)]);
+}

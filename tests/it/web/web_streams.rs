@@ -1,17 +1,25 @@
 //! Streams of answers: envelopes, their end, and what is no envelope.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message as _;
 use rowgate::value::proto::stream_query_response::Part;
 use rowgate::value::proto::{StreamQueryRequest, StreamQueryResponse};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::client::request;
-use crate::harness::web::{BOTH, HttpVersion, STREAM_QUERY, WebRequest, failure, frame, framed};
+use crate::harness::server::Server;
+use crate::harness::web::{
+    BOTH, Http1, HttpVersion, STREAM_QUERY, WebRequest, failure, frame, framed,
+};
 use crate::harness::{Backend, Service};
 
 const JSON: &str = "application/connect+json";
 const PROTO: &str = "application/connect+proto";
+/// The time for what is to happen at once.
+const SOON: Duration = Duration::from_secs(20);
 /// The flag of the last envelope.
 const END: u8 = 2;
 
@@ -152,5 +160,32 @@ async fn methods_with_streams_of_requests_say_what_to_use() {
             let end = parsed(&answer.frames()[0].1);
             assert_eq!(failure(&end["error"]).0, "unimplemented", "{end}");
         }
+    }
+}
+
+#[tokio::test]
+async fn requests_of_watches_are_bounded_in_size_and_in_time() {
+    let settings = "[databases.main]\ndefault_deadline = \"1s\"\nmax_deadline = \"1s\"";
+    let server = Server::start(settings);
+    for path in [
+        "/rowgate.v1.DatabaseService/Listen",
+        "/rowgate.v1.PoolService/WatchPoolStats",
+        "/grpc.health.v1.Health/Watch",
+    ] {
+        let address = server.grpc();
+        let large = WebRequest::post(path, JSON, vec![0, 0x7F, 0xFF, 0xFF, 0xFF]);
+        for version in BOTH {
+            let answer = large.send(version, address).await;
+            let error = parsed(&answer.frames()[0].1)["error"].clone();
+            assert_eq!(failure(&error).1, "REQUEST_TOO_LARGE", "{path}");
+        }
+        // Its deadline is not that of the answers, which have none.
+        let dripping = WebRequest::post(path, JSON, frame(0, b"{}")).encoded();
+        let mut connection = Http1::connect(address).await;
+        let part = &dripping[..dripping.len() - 1];
+        connection.stream.write_all(part).await.expect("it is open");
+        let answer = tokio::time::timeout(SOON, connection.answer()).await.expect("in time");
+        let error = parsed(&answer.expect("it is answered").frames()[0].1)["error"].clone();
+        assert_eq!(failure(&error).1, "DEADLINE", "{path}");
     }
 }
