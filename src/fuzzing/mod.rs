@@ -13,6 +13,7 @@ pub use crate::backend::mysql::fuzz::decode_packets;
 pub use crate::backend::postgres::fuzz::{
     decode_cells, encode_parameter, redact_error, tap_streams,
 };
+pub use crate::grpc::WebTranslation;
 pub use analyzed_text::{AnalyzedText, ClassifiedAs, analyze_text, split_text};
 pub use configuration_text::{load_configuration, load_url};
 pub use control_frames::guard_frames;

@@ -23,3 +23,5 @@ pub(crate) use http2::transport::AcceptedStream;
 pub(crate) use probe_server::ProbeServer;
 pub(crate) use respond::wrong_port;
 pub(crate) use services::health_service::HealthReporter;
+#[cfg(feature = "fuzzing")]
+pub use web::fuzzed_translation::WebTranslation;

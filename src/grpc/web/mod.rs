@@ -5,6 +5,8 @@ pub(crate) mod answer_body;
 mod answer_error;
 mod answer_form;
 mod connect_error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed_translation;
 mod get_query;
 mod json_reader;
 mod json_shapes;

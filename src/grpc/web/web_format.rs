@@ -44,6 +44,20 @@ const CONTENT_TYPES: [ContentType; 9] = [
     ContentType("application/grpc-web-text", WebProtocol::GrpcWebText, WebCodec::Protobuf),
 ];
 
+/// Every form of a request.
+#[cfg(feature = "fuzzing")]
+pub(super) const FORMATS: [WebFormat; CONTENT_TYPES.len()] = {
+    let mut formats =
+        [WebFormat { protocol: WebProtocol::GrpcWeb, codec: WebCodec::Json }; CONTENT_TYPES.len()];
+    let mut next = 0;
+    while next < CONTENT_TYPES.len() {
+        let ContentType(_, protocol, codec) = CONTENT_TYPES[next];
+        formats[next] = WebFormat { protocol, codec };
+        next += 1;
+    }
+    formats
+};
+
 impl WebFormat {
     /// The form of a request by its headers; `None` if this is none of these protocols.
     ///

@@ -69,6 +69,12 @@ impl WebSchema {
         Ok(Self { methods, shapes: Arc::new(shapes) })
     }
 
+    /// All methods, in the order of their paths.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn methods(&self) -> impl Iterator<Item = &Arc<WebMethod>> {
+        self.methods.values()
+    }
+
     /// The method of a path.
     pub(crate) fn method(&self, path: &str) -> Option<&Arc<WebMethod>> {
         self.methods.get(path)
@@ -92,6 +98,17 @@ fn inconsistent(error: impl std::error::Error + Send + Sync + 'static) -> Error 
 }
 
 impl WebMethod {
+    /// The message of its answers; `None` of one that is not served.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn answer_descriptor(&self) -> Option<MessageDescriptor> {
+        let pool = self.request.parent_pool();
+        let mut methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        let own = methods.find(|method| {
+            method.name() == self.name && method.input().full_name() == self.request.full_name()
+        });
+        own.filter(|_| !self.has_request_stream).map(|method| method.output())
+    }
+
     fn new(method: &MethodDescriptor, shapes: &mut JsonShapes) -> Self {
         let options = method.method_descriptor_proto().options.clone().unwrap_or_default();
         // Not the answers of request streams: nobody reads them as JSON.
