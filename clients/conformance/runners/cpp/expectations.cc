@@ -1,3 +1,4 @@
+#include "rowgate/v1/error.pb.h"
 #include "steps.h"
 
 namespace {
@@ -92,14 +93,20 @@ void compare(const json& expect, const Answer& answer) {
 }
 
 void compare(const json& expect, const rowgate::Error& error) {
-  auto told = error.reason + ": " + error.what() + " " + error.database.ShortDebugString();
+  v1::DatabaseError database;
+  google::rpc::BadRequest bad;
+  for (const auto& detail : error.status.details()) {
+    if (!detail.UnpackTo(&database)) detail.UnpackTo(&bad);
+  }
+  json fields = json::array();
+  for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
+  auto told = error.reason + ": " + error.what() + " " + database.ShortDebugString();
   if (!expect.contains("error")) throw std::runtime_error("it failed: " + told);
-  const auto& database = error.database;
   json has = {
-      {"code", kCodes[error.code]},           {"reason", error.reason},           {"outcome", error.outcome},
+      {"code", kCodes[error.status.code()]},  {"reason", error.reason},           {"outcome", error.outcome},
       {"sqlstate", database.sqlstate()},      {"constraint", database.constraint()}, {"schema", database.schema()},
       {"table", database.table()},            {"column", database.column()},      {"position", database.position()},
-      {"line", database.line()},              {"fields", error.fields},           {"retryable", error.retry_delay.has_value()},
+      {"line", database.line()},              {"fields", fields},                 {"retryable", error.retry_delay.has_value()},
   };
   if (database.has_failed_statement()) has["failed_statement"] = database.failed_statement();
   for (const auto& [member, wanted] : expect["error"].items()) {

@@ -58,7 +58,7 @@ bool is_chosen(const std::string& name, int count, char** parts) {
 
 int main(int count, char** parts) try {
   auto backend = variable("ROWGATE_BACKEND");
-  auto stub = v1::DatabaseService::NewStub(rowgate::connect(variable("ROWGATE_ADDRESS")));
+  auto stub = v1::DatabaseService::NewStub(rowgate::connect(variable("ROWGATE_ADDRESS"), "", ""));
   std::random_device random;
   auto run = std::to_string(random()) + std::to_string(random());
   std::set<std::filesystem::path> files;

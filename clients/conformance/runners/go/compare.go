@@ -4,22 +4,23 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 
 	rowgatev1 "rowgate/v1"
 )
 
 func compare(expect object, found *answer, err error) error {
-	var failed *Error
 	wanted, fails := expect["error"].(object)
 	switch {
-	case err != nil && !errors.As(err, &failed), err != nil && !fails:
-		return fmt.Errorf("it failed: %w", err)
+	case err != nil && fails:
+		return compareError(wanted, err)
 	case err != nil:
-		return compareError(wanted, failed)
+		return fmt.Errorf("it failed: %w", err)
 	case fails:
 		return fmt.Errorf("it did not fail with %v", wanted)
 	}
@@ -117,16 +118,23 @@ func shown(member string, found *answer) string {
 var codeNames = strings.Fields(`OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED
 RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED`)
 
-func compareError(wanted object, failed *Error) error {
-	database := failed.Database
-	if database == nil {
-		database = &rowgatev1.DatabaseError{}
+func compareError(wanted object, failed error) error {
+	reason, outcome, retry := Fate(failed)
+	database, fields := &rowgatev1.DatabaseError{}, []interface{}{}
+	for _, detail := range status.Convert(failed).Details() {
+		switch d := detail.(type) {
+		case *rowgatev1.DatabaseError:
+			database = d
+		case *errdetails.BadRequest:
+			for _, violation := range d.FieldViolations {
+				fields = append(fields, violation.Field)
+			}
+		}
 	}
 	has := object{
-		"code": codeNames[failed.Code], "reason": failed.Reason, "outcome": failed.Outcome, "sqlstate": database.Sqlstate,
+		"code": codeNames[status.Code(failed)], "reason": reason, "outcome": outcome, "sqlstate": database.Sqlstate,
 		"constraint": database.Constraint, "schema": database.Schema, "table": database.Table, "column": database.Column,
-		"position": number(uint64(database.Position)), "line": number(database.Line), "retryable": failed.RetryDelay != nil,
-		"fields": fields(failed),
+		"position": number(uint64(database.Position)), "line": number(database.Line), "retryable": retry != nil, "fields": fields,
 	}
 	if database.FailedStatement != nil {
 		has["failed_statement"] = number(uint64(*database.FailedStatement))
@@ -141,7 +149,7 @@ func compareError(wanted object, failed *Error) error {
 			isOne = isOne || reflect.DeepEqual(choice, has[member])
 		}
 		if !isOne {
-			return fmt.Errorf("%s: wanted %v, found %v in %v", member, one, has[member], failed)
+			return fmt.Errorf("%s: wanted %v, found %v in %v: %v", member, one, has[member], reason, failed)
 		}
 	}
 	return nil
@@ -149,12 +157,4 @@ func compareError(wanted object, failed *Error) error {
 
 func number(n uint64) json.Number {
 	return json.Number(fmt.Sprint(n))
-}
-
-func fields(failed *Error) interface{} {
-	all := []interface{}{}
-	for _, field := range failed.Fields {
-		all = append(all, field)
-	}
-	return all
 }

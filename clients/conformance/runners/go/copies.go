@@ -51,11 +51,11 @@ func (r *runner) copyIn(step object) (*answer, error) {
 		}
 	}
 	if err != nil && err != io.EOF { // io.EOF: the status, which follows, says why
-		return nil, FromError(err)
+		return nil, err
 	}
 	reply, err := stream.CloseAndRecv()
 	if err != nil {
-		return nil, FromError(err)
+		return nil, err
 	}
 	return &answer{members: object{"rows_affected": reply.RowsAffected, "replayed": reply.Replayed}}, nil
 }
@@ -85,7 +85,7 @@ func (r *runner) copyOut(step object) (*answer, error) {
 		}
 	}
 	if err != io.EOF {
-		return nil, FromError(err)
+		return nil, err
 	}
 	found.members["data"] = data
 	return found, nil

@@ -24,7 +24,7 @@ type object = map[string]interface{}
 
 func main() {
 	backend := os.Getenv("ROWGATE_BACKEND")
-	connection, err := Connect(os.Getenv("ROWGATE_ADDRESS"), Security{})
+	connection, err := Connect(os.Getenv("ROWGATE_ADDRESS"), "", "")
 	check(err)
 	client := rowgatev1.NewDatabaseServiceClient(connection)
 	files, err := filepath.Glob(filepath.Join(os.Getenv("ROWGATE_CASES"), "*.json"))

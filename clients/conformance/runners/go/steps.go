@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rowgatev1 "rowgate/v1"
@@ -23,9 +24,28 @@ type answer struct {
 	members object
 }
 
+// opened is a transaction, each of whose commands is a step.
 type opened struct {
-	*Transaction
-	end context.CancelFunc
+	stream   rowgatev1.DatabaseService_TransactClient
+	end      context.CancelFunc
+	sequence uint32
+}
+
+func (tx *opened) ask(command *rowgatev1.TransactRequest) (*rowgatev1.TransactResponse, error) {
+	tx.sequence++
+	command.Sequence = tx.sequence
+	if err := tx.stream.Send(command); err != nil && err != io.EOF { // io.EOF: the status, which reply returns, says why
+		return nil, err
+	}
+	return tx.reply()
+}
+
+func (tx *opened) reply() (*rowgatev1.TransactResponse, error) {
+	reply, err := tx.stream.Recv()
+	if err == nil && reply.GetError() != nil { // the statement failed, the transaction is open
+		return nil, status.FromProto(reply.GetError()).Err()
+	}
+	return reply, err
 }
 
 type runner struct {
@@ -136,7 +156,7 @@ func (r *runner) query(step object) (*answer, error) {
 	defer cancel()
 	reply, err := r.client.Query(ctx, request(step))
 	if err != nil {
-		return nil, FromError(err)
+		return nil, err
 	}
 	return answerOf(reply.Result, object{"replayed": reply.Replayed}), nil
 }
@@ -177,7 +197,7 @@ func (r *runner) stream(step object) (*answer, error) {
 		}
 	}
 	if err != io.EOF {
-		return nil, FromError(err)
+		return nil, err
 	}
 	if !complete {
 		return nil, errors.New("the stream is incomplete")
@@ -217,7 +237,7 @@ func (r *runner) batch(step object) (*answer, error) {
 	}
 	reply, err := r.client.ExecuteBatch(ctx, batch)
 	if err != nil {
-		return nil, FromError(err)
+		return nil, err
 	}
 	return &answer{results: reply.Results, members: object{"replayed": reply.Replayed}}, nil
 }
@@ -237,9 +257,9 @@ func (r *runner) begin(step object) (*answer, error) {
 	ctx, cancel := r.deadline(nil)
 	stream, err := r.client.Transact(ctx)
 	if err != nil {
-		return nil, FromError(err)
+		return nil, err
 	}
-	tx := &opened{&Transaction{stream: stream}, cancel}
+	tx := &opened{stream: stream, end: cancel}
 	begin := &rowgatev1.Begin{
 		Database: database(step), Transaction: mode(step["transaction"]), IdempotencyKey: text(step["key"]), Tag: text(step["tag"]),
 		Settings: settings(step["settings"]),
@@ -280,7 +300,7 @@ func (r *runner) finish(step object) (*answer, error) {
 		return nil, err
 	}
 	if _, err := tx.stream.Recv(); err != io.EOF {
-		return nil, FromError(err)
+		return nil, err
 	}
 	return &answer{}, nil
 }
@@ -292,7 +312,7 @@ func (r *runner) outcome(step object) (*answer, error) {
 		Database: database(step), Handle: &rowgatev1.GetTransactionOutcomeRequest_IdempotencyKey{IdempotencyKey: text(step["key"])},
 	})
 	if err != nil {
-		return nil, FromError(err)
+		return nil, err
 	}
 	return &answer{members: object{"state": reply.State.String()[len("TRANSACTION_STATE_"):]}}, nil
 }
@@ -302,7 +322,7 @@ func (r *runner) describe(step object) (*answer, error) {
 	defer cancel()
 	reply, err := r.client.DescribeStatement(ctx, &rowgatev1.DescribeStatementRequest{Sql: text(step["sql"])})
 	if err != nil {
-		return nil, FromError(err)
+		return nil, err
 	}
 	types := []*rowgatev1.Column{}
 	for _, one := range reply.ParameterTypes {
@@ -316,8 +336,8 @@ func (r *runner) cancel(step object) error {
 	timer := time.AfterFunc(milliseconds(step["after_ms"], 0), cancel)
 	defer timer.Stop()
 	defer cancel()
-	if _, err := r.client.Query(ctx, request(step)); FromError(err).Code != codes.Canceled {
-		return fmt.Errorf("it was not cancelled: %w", FromError(err))
+	if _, err := r.client.Query(ctx, request(step)); status.Code(err) != codes.Canceled {
+		return fmt.Errorf("it was not cancelled: %w", err)
 	}
 	return nil
 }

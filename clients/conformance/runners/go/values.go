@@ -80,25 +80,26 @@ func parameters(list interface{}) []*rowgatev1.Value {
 // parameter makes a value by Values, the client's own, as far as it goes.
 func parameter(one interface{}) *rowgatev1.Value {
 	form, content := formOf(one)
-	var plain interface{} = text(content)
 	switch form {
-	case "null", "bool":
-		plain = content
+	case "null":
+		return &rowgatev1.Value{Kind: &rowgatev1.Value_NullValue{}}
+	case "bool":
+		return &rowgatev1.Value{Kind: &rowgatev1.Value_BoolValue{BoolValue: content == true}}
 	case "int":
 		if number, err := strconv.ParseInt(text(content), 10, 64); err == nil {
-			plain = number
+			return Int(number)
 		}
 	case "float":
 		number, err := strconv.ParseFloat(text(content), 64)
 		check(err)
-		plain = number
+		return &rowgatev1.Value{Kind: &rowgatev1.Value_Float64Value{Float64Value: number}}
 	case "bytes":
 		bytes, err := hex.DecodeString(text(content))
 		check(err)
-		plain = bytes
+		return &rowgatev1.Value{Kind: &rowgatev1.Value_BytesValue{BytesValue: bytes}}
 	case "timestamptz":
 		if at, err := time.Parse(instant, text(content)); err == nil {
-			plain = at
+			return &rowgatev1.Value{Kind: &rowgatev1.Value_TimestampValue{TimestampValue: timestamppb.New(at)}}
 		}
 	case "array":
 		return arrayOf(one.(object))
@@ -110,7 +111,7 @@ func parameter(one interface{}) *rowgatev1.Value {
 		reference := &rowgatev1.ResultReference{Statement: uint32(integer(to["statement"], 0)), Column: text(to["column"])}
 		return &rowgatev1.Value{Kind: &rowgatev1.Value_ResultReference{ResultReference: reference}}
 	}
-	return value(plain)
+	return Text(text(content))
 }
 
 func arrayOf(one object) *rowgatev1.Value {

@@ -73,24 +73,36 @@ module Expectations
   end
 
   def compare_error(wanted, error)
-    raise "it failed: #{error.code} #{error.reason} #{error.message}" unless wanted
+    raise "it failed: #{error.message}" unless wanted
 
     has = has(error)
     wanted.each do |member, one|
       right = case member
-              when 'without' then ![error.message, error.database.inspect].join.include?(one)
-              when 'fields' then one == error.fields
+              when 'without' then ![error.message, database(error).inspect].join.include?(one)
+              when 'fields' then one == detail(error, Google::Rpc::BadRequest)&.field_violations.to_a.map(&:field)
               else [one].flatten.include?(has[member])
               end
-      raise "#{member}: wanted #{one}, found #{has} #{error.fields} #{error.message}" unless right
+      raise "#{member}: wanted #{one}, found #{has} #{error.message}" unless right
     end
   end
 
+  def detail(error, type)
+    error.status.details.filter_map { |detail| detail.unpack(type) }.first
+  end
+
+  def database(error)
+    detail(error, Rowgate::V1::DatabaseError) || Rowgate::V1::DatabaseError.new
+  end
+
+  def code(error)
+    GRPC::Core::StatusCodes.constants.find { |name| GRPC::Core::StatusCodes.const_get(name) == error.status.code }
+  end
+
   def has(error)
-    database = error.database || Rowgate::V1::DatabaseError.new
+    database = database(error)
     texts = %w[sqlstate constraint schema table column position line].to_h { |name| [name, database[name]] }
     statement = database.has_failed_statement? ? database.failed_statement : nil
-    texts.merge('code' => error.code.to_s, 'reason' => error.reason, 'outcome' => error.outcome,
+    texts.merge('code' => code(error).to_s, 'reason' => error.reason, 'outcome' => error.outcome,
                 'failed_statement' => statement, 'retryable' => !error.retry_delay.nil?)
   end
 end

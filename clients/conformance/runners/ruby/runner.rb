@@ -61,6 +61,5 @@ class List
 end
 
 $stdout.sync = true
-channel = Rowgate.connect(ENV.fetch('ROWGATE_ADDRESS'))
-stub = Rowgate.stub(Rowgate::V1::DatabaseService, channel, timeout: 30)
+stub = Rowgate.connect(ENV.fetch('ROWGATE_ADDRESS'), timeout: 30)
 exit List.new(ENV.fetch('ROWGATE_BACKEND'), ARGV).run(stub)

@@ -88,7 +88,7 @@ class Steps
     whole = result.result_set
     rows = whole.rows.to_a
     while result.more
-      result = transaction.send(:reply).result
+      result = transaction.next_reply.result
       rows.concat(result.result_set.rows.to_a)
     end
     Found.new(whole.columns, rows, 'rows_affected' => result.result_set.rows_affected, 'command' => result.result_set.command)

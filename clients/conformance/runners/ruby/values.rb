@@ -31,21 +31,25 @@ module Values
     (list || []).map { |one| parameter(one) }
   end
 
-  # A value made by Rowgate.value, the client's own, as far as it goes.
+  # A value made by Rowgate.values, the client's own, as far as it goes.
   def parameter(value)
     form, content = form_of(value)
     case form
     when 'int'
       number = Integer(content)
-      Rowgate.value(SIXTY_FOUR_BITS.cover?(number) ? number : content)
-    when 'float' then Rowgate.value(float(content))
-    when 'bytes' then Rowgate.value([content].pack('H*'))
-    when 'timestamptz' then Rowgate.value(content.end_with?('Z') ? Time.iso8601(content) : content)
+      own(SIXTY_FOUR_BITS.cover?(number) ? number : content)
+    when 'float' then own(float(content))
+    when 'bytes' then own([content].pack('H*'))
+    when 'timestamptz' then own(content.end_with?('Z') ? Time.iso8601(content) : content)
     when 'array' then V1::Value.new(array_value: array(value))
     when 'record' then V1::Value.new(record_value: V1::RecordValue.new(fields: parameters(content)))
     when 'reference' then V1::Value.new(result_reference: V1::ResultReference.new(**content.transform_keys(&:to_sym)))
-    else Rowgate.value(content)
+    else own(content)
     end
+  end
+
+  def own(plain)
+    Rowgate.values(plain).first
   end
 
   def array(value)

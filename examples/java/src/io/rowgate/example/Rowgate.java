@@ -1,151 +1,158 @@
 package io.rowgate.example;
 
-import com.google.gson.Gson;
-import com.google.protobuf.ByteString;
-import com.google.protobuf.NullValue;
-import com.google.protobuf.Timestamp;
-import io.grpc.CallCredentials;
-import io.grpc.ChannelCredentials;
-import io.grpc.CompositeChannelCredentials;
-import io.grpc.Grpc;
-import io.grpc.InsecureChannelCredentials;
-import io.grpc.ManagedChannel;
-import io.grpc.Metadata;
-import io.grpc.StatusRuntimeException;
-import io.grpc.TlsChannelCredentials;
-import io.rowgate.v1.Value;
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import io.grpc.*;
+import io.grpc.protobuf.StatusProto;
+import io.grpc.stub.MetadataUtils;
+import io.grpc.stub.StreamObserver;
+import io.rowgate.v1.*;
 import java.io.File;
 import java.io.IOException;
-import java.time.Instant;
-import java.util.Arrays;
-import java.util.List;
-import java.util.Map;
-import java.util.concurrent.Executor;
-import java.util.concurrent.ThreadLocalRandom;
-import java.util.function.Supplier;
+import java.util.*;
+import java.util.concurrent.*;
 
-/** What a service wants around the generated stubs: a channel, parameters, and retries that respect outcomes. */
+/** What a service wants around the generated stubs: a channel, parameters, what became of a failed call, and transactions. */
 final class Rowgate {
-  /** The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read. */
-  private static final String SERVICE_CONFIG =
-      """
-      {
-        "loadBalancingConfig": [{ "round_robin": {} }],
-        "methodConfig": [
-          {
-            "name": [
-              { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
-              { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
-              { "service": "rowgate.v1.ServerService" }
-            ],
-            "retryPolicy": {
-              "maxAttempts": 4,
-              "initialBackoff": "0.1s",
-              "maxBackoff": "2s",
-              "backoffMultiplier": 2,
-              "retryableStatusCodes": ["UNAVAILABLE"]
-            }
-          }
-        ],
-        "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
-      }
-      """;
-
   private Rowgate() {}
 
   /**
-   * A channel for the whole process: it is thread-safe, and reconnects by itself. It speaks TLS to an address with
-   * https://, and where {@code ca} names a PEM file with the authorities that are trusted. The token, which may be null
-   * like the file, is sent with each call.
+   * A channel for the whole process: it is thread-safe, and reconnects by itself. It speaks TLS to https://, and where {@code ca} names a
+   * PEM file with the authorities to trust. The token is sent with each call, over TLS only. Both may be null.
    */
   static ManagedChannel connect(String address, String ca, String token) throws IOException {
-    @SuppressWarnings("unchecked")
-    Map<String, ?> parsed = new Gson().fromJson(SERVICE_CONFIG, Map.class);
     boolean encrypted = ca != null || address.startsWith("https://");
     if (token != null && !encrypted) {
-      throw new IllegalArgumentException(
-          "a token is sent over TLS only: name the authorities, or write https://");
+      throw new IllegalArgumentException("a token is sent over TLS only: name the authorities, or write https://");
     }
-    var credentials = encrypted ? tls(ca, token) : InsecureChannelCredentials.create();
-    return Grpc.newChannelBuilder(address.replaceFirst("^https?://", ""), credentials)
-        .defaultServiceConfig(parsed)
-        .enableRetry()
-        .build();
-  }
-
-  private static ChannelCredentials tls(String ca, String token) throws IOException {
     var tls = TlsChannelCredentials.newBuilder();
     if (ca != null) {
       tls.trustManager(new File(ca));
     }
-    var channel = tls.build();
-    return token == null ? channel : CompositeChannelCredentials.create(channel, new Bearer(token));
-  }
-
-  /** Sends a token with each call. */
-  private static final class Bearer extends CallCredentials {
-    private final Metadata headers = new Metadata();
-
-    Bearer(String token) {
+    var headers = new Metadata();
+    if (token != null) {
       headers.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + token);
     }
-
-    @Override
-    public void applyRequestMetadata(RequestInfo call, Executor executor, MetadataApplier applier) {
-      applier.apply(headers);
-    }
-
-    @Override
-    public void thisUsesUnstableApi() {}
+    return Grpc.newChannelBuilder(address.replaceFirst("^https?://", ""), encrypted ? tls.build() : InsecureChannelCredentials.create())
+        .intercept(MetadataUtils.newAttachHeadersInterceptor(headers))
+        .defaultLoadBalancingPolicy("round_robin")
+        .build();
   }
 
-  /** Parameters. */
-  static List<Value> values(Object... plain) {
-    return Arrays.stream(plain).map(Rowgate::value).toList();
+  /** Parameters; value.proto has the other kinds. The database parses the text of any type. */
+  static Value value(long number) {
+    return Value.newBuilder().setInt64Value(number).build();
   }
 
-  private static Value value(Object plain) {
-    Value.Builder value = Value.newBuilder();
-    if (plain == null) {
-      value.setNullValue(NullValue.NULL_VALUE);
-    } else if (plain instanceof Boolean bool) {
-      value.setBoolValue(bool);
-    } else if (plain instanceof Integer || plain instanceof Long) {
-      value.setInt64Value(((Number) plain).longValue());
-    } else if (plain instanceof Double number) {
-      value.setFloat64Value(number);
-    } else if (plain instanceof byte[] bytes) {
-      value.setBytesValue(ByteString.copyFrom(bytes));
-    } else if (plain instanceof Instant time) {
-      value.setTimestampValue(
-          Timestamp.newBuilder().setSeconds(time.getEpochSecond()).setNanos(time.getNano()));
-    } else { // the database parses the text of any type
-      value.setTextValue(plain.toString());
-    }
-    return value.build();
+  static Value value(String text) {
+    return Value.newBuilder().setTextValue(text).build();
   }
 
-  /** Calls, and turns errors of gRPC into {@link RowgateException}. */
-  static <T> T call(Supplier<T> call) {
-    try {
-      return call.get();
-    } catch (StatusRuntimeException error) {
-      throw RowgateException.of(error);
+  /**
+   * Why a call failed, and what became of it: NOT_APPLIED, APPLIED or UNKNOWN, as of all that the client library or a proxy reports. With
+   * a delay, which is not null, the same call may be sent again after it.
+   */
+  record Fate(String reason, String outcome, Long delayMillis) {
+    static Fate of(StatusRuntimeException failed) {
+      var info = ErrorInfo.getDefaultInstance();
+      Long delay = null;
+      try {
+        for (Any detail : StatusProto.fromThrowable(failed).getDetailsList()) {
+          if (detail.is(ErrorInfo.class)) {
+            info = detail.unpack(ErrorInfo.class);
+          } else if (detail.is(RetryInfo.class)) {
+            var after = detail.unpack(RetryInfo.class).getRetryDelay();
+            delay = after.getSeconds() * 1000 + after.getNanos() / 1_000_000;
+          }
+        }
+      } catch (InvalidProtocolBufferException damaged) {
+        failed.addSuppressed(damaged);
+      }
+      boolean ours = info.getDomain().equals("rowgate");
+      return new Fate(info.getReason(), ours ? info.getMetadataOrDefault("outcome", "UNKNOWN") : "UNKNOWN", delay);
     }
   }
 
-  /** Does it again where nothing was applied and it may succeed later, as RetryInfo says. */
-  static <T> T retrying(int attempts, Supplier<T> work) throws InterruptedException {
+  /** Does {@code work} up to three times: again only where nothing was applied, and not before the server's delay. */
+  static void retrying(Work work) throws InterruptedException {
     for (int attempt = 1; ; attempt++) {
       try {
-        return call(work);
-      } catch (RowgateException error) {
-        if (!error.outcome().equals("NOT_APPLIED") || error.retryDelay().isEmpty() || attempt >= attempts) {
-          throw error;
+        work.run();
+        return;
+      } catch (StatusRuntimeException failed) {
+        var fate = Fate.of(failed);
+        if (!fate.outcome().equals("NOT_APPLIED") || fate.delayMillis() == null || attempt == 3) {
+          throw failed;
         }
-        long delay = error.retryDelay().get().toMillis() << (attempt - 1);
-        Thread.sleep(delay + ThreadLocalRandom.current().nextLong(delay / 2 + 1));
+        Thread.sleep((long) (fate.delayMillis() * attempt * ThreadLocalRandom.current().nextDouble(1, 1.5)));
       }
+    }
+  }
+
+  interface Work {
+    void run() throws InterruptedException;
+  }
+
+  /** A transaction, for one thread. One that is closed without a commit is rolled back at once. */
+  static final class Transaction implements AutoCloseable, StreamObserver<TransactResponse> {
+    private final BlockingQueue<Object> replies = new LinkedBlockingQueue<>();
+    private final StreamObserver<TransactRequest> commands;
+    private int sequence;
+
+    Transaction(DatabaseServiceGrpc.DatabaseServiceStub stub, Begin begin) throws InterruptedException {
+      commands = stub.withDeadlineAfter(30, TimeUnit.SECONDS).transact(this);
+      ask(TransactRequest.newBuilder().setBegin(begin));
+    }
+
+    List<Row> query(String sql, Value... parameters) throws InterruptedException {
+      var query = TransactQuery.newBuilder().setSql(sql).addAllParameters(List.of(parameters));
+      return ask(TransactRequest.newBuilder().setQuery(query));
+    }
+
+    void commit() throws InterruptedException {
+      ask(TransactRequest.newBuilder().setCommit(Commit.getDefaultInstance()));
+      replies.take(); // the call ends with it
+    }
+
+    @Override
+    public void close() {
+      commands.onError(Status.CANCELLED.asException()); // after a commit this does nothing
+    }
+
+    private List<Row> ask(TransactRequest.Builder command) throws InterruptedException {
+      commands.onNext(command.setSequence(++sequence).build());
+      var rows = new ArrayList<Row>();
+      TransactResult part;
+      do { // a large result comes in parts
+        Object next = replies.take(); // the deadline of the call bounds it
+        if (next instanceof RuntimeException over) {
+          throw over;
+        }
+        var reply = (TransactResponse) next;
+        if (reply.hasError()) { // a statement failed, the transaction is open
+          throw StatusProto.toStatusRuntimeException(reply.getError());
+        }
+        part = reply.getResult();
+        rows.addAll(part.getResultSet().getRowsList());
+      } while (part.getMore());
+      return rows;
+    }
+
+    @Override
+    public void onNext(TransactResponse reply) {
+      replies.add(reply);
+    }
+
+    @Override
+    public void onError(Throwable failed) {
+      replies.add(failed);
+    }
+
+    @Override
+    public void onCompleted() {
+      replies.add(new IllegalStateException("the transaction is over"));
     }
   }
 }

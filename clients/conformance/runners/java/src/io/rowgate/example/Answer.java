@@ -4,8 +4,14 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.BadRequest;
+import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
 import io.rowgate.v1.Column;
 import io.rowgate.v1.DataType;
+import io.rowgate.v1.DatabaseError;
 import io.rowgate.v1.ResultSet;
 import io.rowgate.v1.Row;
 import java.util.List;
@@ -129,14 +135,27 @@ record Answer(List<Column> columns, List<Row> rows, List<ResultSet> results, Jso
   }
 
   /** Throws unless an error is as expected. */
-  static void compare(JsonObject expect, RowgateException error) {
+  static void compare(JsonObject expect, StatusRuntimeException error) {
     if (!expect.has("error")) {
       throw new AssertionError("it failed: " + error.getMessage());
     }
-    var database = error.database();
-    var has = member("code", error.code().name());
-    has.addProperty("reason", error.reason());
-    has.addProperty("outcome", error.outcome());
+    var database = DatabaseError.getDefaultInstance();
+    List<String> fields = List.of();
+    try {
+      for (Any detail : StatusProto.fromThrowable(error).getDetailsList()) {
+        if (detail.is(DatabaseError.class)) {
+          database = detail.unpack(DatabaseError.class);
+        } else if (detail.is(BadRequest.class)) {
+          fields = detail.unpack(BadRequest.class).getFieldViolationsList().stream().map(BadRequest.FieldViolation::getField).toList();
+        }
+      }
+    } catch (InvalidProtocolBufferException damaged) {
+      throw new AssertionError("its details cannot be read", damaged);
+    }
+    var fate = Rowgate.Fate.of(error);
+    var has = member("code", error.getStatus().getCode().name());
+    has.addProperty("reason", fate.reason());
+    has.addProperty("outcome", fate.outcome());
     has.addProperty("sqlstate", database.getSqlstate());
     has.addProperty("constraint", database.getConstraint());
     has.addProperty("schema", database.getSchema());
@@ -145,13 +164,13 @@ record Answer(List<Column> columns, List<Row> rows, List<ResultSet> results, Jso
     has.addProperty("position", database.getPosition());
     has.addProperty("line", database.getLine());
     has.addProperty("failed_statement", database.hasFailedStatement() ? database.getFailedStatement() : -1);
-    has.addProperty("retryable", error.retryDelay().isPresent());
+    has.addProperty("retryable", fate.delayMillis() != null);
     for (var member : expect.getAsJsonObject("error").entrySet()) {
       var wanted = member.getValue();
       boolean isRight =
           switch (member.getKey()) {
             case "without" -> !(error.getMessage() + database).contains(wanted.getAsString());
-            case "fields" -> wanted.getAsJsonArray().asList().stream().map(JsonElement::getAsString).toList().equals(error.fields());
+            case "fields" -> wanted.getAsJsonArray().asList().stream().map(JsonElement::getAsString).toList().equals(fields);
             default -> {
               var found = has.get(member.getKey()).getAsString();
               var choices = wanted.isJsonArray() ? wanted.getAsJsonArray().asList() : List.of(wanted);
@@ -159,7 +178,7 @@ record Answer(List<Column> columns, List<Row> rows, List<ResultSet> results, Jso
             }
           };
       if (!isRight) {
-        throw new AssertionError(member.getKey() + ": wanted " + wanted + ", found " + has + error.fields() + error.getMessage());
+        throw new AssertionError(member.getKey() + ": wanted " + wanted + ", found " + has + fields + error.getMessage());
       }
     }
   }

@@ -36,8 +36,8 @@ final class Commands<Q, R> implements ClientResponseObserver<Q, R> {
   @SuppressWarnings("unchecked")
   R next() throws InterruptedException {
     Object next = arrived.take(); // the deadline of the call bounds it
-    if (next instanceof Throwable error) {
-      throw RowgateException.of(error);
+    if (next instanceof RuntimeException error) {
+      throw error;
     }
     return next == END ? null : (R) next;
   }

@@ -6,6 +6,7 @@ import com.google.gson.JsonObject;
 import com.google.protobuf.ByteString;
 import io.grpc.Context;
 import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
 import io.rowgate.v1.Begin;
 import io.rowgate.v1.Column;
 import io.rowgate.v1.Commit;
@@ -89,9 +90,6 @@ final class Steps {
         try {
           answer = answer(step);
         } catch (StatusRuntimeException error) {
-          Answer.compare(expect, RowgateException.of(error));
-          return;
-        } catch (RowgateException error) {
           Answer.compare(expect, error);
           return;
         }
@@ -144,7 +142,7 @@ final class Steps {
       throw new IllegalStateException("the transaction is over");
     }
     if (reply.hasError()) {
-      throw new RowgateException(reply.getError());
+      throw StatusProto.toStatusRuntimeException(reply.getError());
     }
     return reply;
   }

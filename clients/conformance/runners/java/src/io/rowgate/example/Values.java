@@ -6,6 +6,9 @@ import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import com.google.gson.JsonPrimitive;
+import com.google.protobuf.ByteString;
+import com.google.protobuf.NullValue;
+import com.google.protobuf.Timestamp;
 import io.rowgate.v1.ArrayValue;
 import io.rowgate.v1.DataType;
 import io.rowgate.v1.RecordValue;
@@ -86,15 +89,15 @@ final class Values {
   static Value parameter(JsonElement value) {
     var form = form(value);
     return switch (form.name()) {
-      case "null" -> made((Object) null);
-      case "bool" -> made(form.content().getAsBoolean());
+      case "null" -> Value.newBuilder().setNullValue(NullValue.NULL_VALUE).build();
+      case "bool" -> Value.newBuilder().setBoolValue(form.content().getAsBoolean()).build();
       case "int" -> {
         var number = new BigInteger(form.text());
-        yield number.bitLength() < 64 ? made(number.longValue()) : made(form.text());
+        yield number.bitLength() < 64 ? Rowgate.value(number.longValue()) : Rowgate.value(form.text());
       }
-      case "float" -> made(Double.parseDouble(form.text()));
-      case "bytes" -> made(HexFormat.of().parseHex(form.text()));
-      case "timestamptz" -> form.text().endsWith("Z") ? made(Instant.parse(form.text())) : made(form.text());
+      case "float" -> Value.newBuilder().setFloat64Value(Double.parseDouble(form.text())).build();
+      case "bytes" -> Value.newBuilder().setBytesValue(ByteString.copyFrom(HexFormat.of().parseHex(form.text()))).build();
+      case "timestamptz" -> form.text().endsWith("Z") ? instant(Instant.parse(form.text())) : Rowgate.value(form.text());
       case "array" -> array(value.getAsJsonObject());
       case "record" -> {
         var record = RecordValue.newBuilder().addAllFields(parameters(value, "record"));
@@ -105,12 +108,12 @@ final class Values {
         var reference = ResultReference.newBuilder().setStatement(to.get("statement").getAsInt()).setColumn(text(to, "column"));
         yield Value.newBuilder().setResultReference(reference).build();
       }
-      default -> made(form.text());
+      default -> Rowgate.value(form.text());
     };
   }
 
-  private static Value made(Object plain) {
-    return Rowgate.values(new Object[] {plain}).get(0);
+  private static Value instant(Instant time) {
+    return Value.newBuilder().setTimestampValue(Timestamp.newBuilder().setSeconds(time.getEpochSecond()).setNanos(time.getNano())).build();
   }
 
   private static boolean isArray(JsonElement value) {
