@@ -243,7 +243,8 @@ class Steps
   def copy_out(step)
     request = V1::CopyOutRequest.new(
       table: step['table'].to_s, columns: step.fetch('columns', []), sql: step['sql'].to_s,
-      parameters: Values.parameters(step['parameters']), format: :"COPY_FORMAT_#{step['format'].upcase}", text: text_options(step)
+      parameters: Values.parameters(step['parameters']), format: :"COPY_FORMAT_#{step['format'].upcase}", text: text_options(step),
+      options: options(step['options'])
     )
     columns = nil
     rows = []
