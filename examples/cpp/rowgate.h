@@ -31,7 +31,8 @@ inline std::shared_ptr<grpc::Channel> connect(const std::string& address, const 
   if (!ca.empty() || address.rfind("https://", 0) == 0) {
     grpc::SslCredentialsOptions options;
     std::ifstream file(ca);
-    options.pem_root_certs.assign(std::istreambuf_iterator<char>(file), {});
+    options.pem_root_certs.assign(std::istreambuf_iterator<char>(file), {});  // empty: the system's authorities
+    if (!ca.empty() && options.pem_root_certs.empty()) throw std::invalid_argument("cannot read " + ca);
     credentials = grpc::SslCredentials(options);
     if (!token.empty()) credentials = grpc::CompositeChannelCredentials(credentials, grpc::AccessTokenCredentials(token));
   } else if (!token.empty()) {
