@@ -265,7 +265,12 @@ fn the_package_for_node_has_the_service_config_and_each_example_its_balancing() 
     let node = dense(page("clients/node/src/transport/grpc.ts"));
     assert!(node.contains(&config), "clients/node differs from examples/service-config.json");
     assert!(config.contains("round_robin"), "examples/service-config.json");
-    for client in ["go/rowgate.go", "java/src/io/rowgate/example/Rowgate.java", "cpp/rowgate.h", "ruby/rowgate_client.rb"] {
+    for client in [
+        "go/rowgate.go",
+        "java/src/io/rowgate/example/Rowgate.java",
+        "cpp/rowgate.h",
+        "ruby/rowgate_client.rb",
+    ] {
         let text = page(&format!("examples/{client}"));
         assert!(text.contains("round_robin"), "{client} uses one address only");
     }
