@@ -17,7 +17,6 @@ from . import _paramstyle as paramstyles
 from ._control import Control, Kind, commits_by_itself, first_word
 from ._cursor import Cursor
 from ._last_row import Written, last_row_query, returning_rowid
-from ._many import ManyRows
 from ._rows import StreamedRows
 from ._session_modes import SessionModes
 from ._settings import Settings, TransactionModes
@@ -223,29 +222,6 @@ class Connection(SessionModes):
 
         result, *more = self._run(sql, in_transaction, alone)
         return result, more[0].rows[0][0] if more else None
-
-    def _execute_many(self, operation: str, parameters: list[Any], timeout: Optional[float]) -> int:
-        """Runs a statement for each of the parameters; the sum of the rows that were written."""
-        if not parameters:
-            return 0
-        rows = ManyRows(self, operation, parameters)
-
-        def alone() -> list[Any]:
-            if rows.fit_a_batch:
-                return list(self._database.batch(rows.statements(), **self._batch_options(timeout)))
-            # Too many for a batch: a transaction of their own, so that all are applied or none.
-            self._explicit = True
-            try:
-                limits = self._limits(timeout)
-                results = self._run(rows.sql, lambda transaction: commits.run(transaction, rows.commands(), **limits))
-            except BaseException:
-                self.rollback()
-                raise
-            self.commit()
-            return results
-
-        results = self._run(rows.sql, lambda transaction: self._guarded(transaction, rows.commands(), timeout), alone)
-        return sum(result.rows_affected for result in results)
 
     def _stream(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> StreamedRows:
         def in_transaction(transaction: Any) -> StreamedRows:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .. import _errors as errors
 from . import _control as control
+from ._many import execute_many
 from ._rows import Rows, StreamedRows
 from ._types import TypeCode
 
@@ -72,7 +73,8 @@ class Cursor:
         return self
 
     def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters]) -> Cursor:
-        """Runs a statement once for each of the parameters, all in one round trip; all of them are applied or none.
+        """Runs a statement for each of the parameters, sent together; all of them are applied or none. Plain inserts become
+        statements of many rows.
 
         `rowcount` is the sum of the rows that they wrote. Rows that they return are dropped.
         """
@@ -82,7 +84,7 @@ class Cursor:
         if self.name is not None:
             raise errors.ProgrammingError("a named cursor cannot run executemany: use one without a name")
         with self.connection._lock:
-            self.rowcount = self.connection._execute_many(operation, list(seq_of_parameters), self.timeout)
+            self.rowcount = execute_many(self.connection, operation, list(seq_of_parameters), self.timeout)
         return self
 
     def callproc(self, procname: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:

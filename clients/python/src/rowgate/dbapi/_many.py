@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
+from .. import _errors as errors
 from . import _casts as casts
+from . import _commit as commits
+from . import _packed
 from . import _paramstyle as paramstyles
 
 if TYPE_CHECKING:
@@ -14,27 +17,31 @@ if TYPE_CHECKING:
 # A batch is one message: beyond these, rows go through a transaction in several.
 _BATCH_ROWS = 1000
 _BATCH_BYTES = 1 << 20
+# Fewer rows are statements of their own, and an error names its row as `failed_statement`.
+_PACKED_ROWS = 20
 
 
 class ManyRows:
-    """One statement with many parameters: a text, where they allow it, so that the database prepares it once."""
+    """One statement with many parameters: a text, where they allow it, so that the database prepares it once.
+
+    Inserts are packed into statements of many rows.
+    """
 
     def __init__(self, connection: Connection, operation: str, parameters: list[Any]) -> None:
         bound = _bind_all(connection, operation, parameters)
-        self._rows = [(sql, connection._adapt(values)) for sql, values in bound]
+        rows = [(sql, connection._adapt(values)) for sql, values in bound]
+        sizes = [sum(_size(value) for value in values) for _, values in rows]
+        packed = _packed.pack(rows, sizes) if len(rows) >= _PACKED_ROWS else None
+        self.are_packed = packed is not None
+        self._rows = rows if packed is None else packed
+        self._size = sum(sizes)
         self.sql = bound[0][0]
 
     @property
     def fit_a_batch(self) -> bool:
         """True if all rows are surely within the limits of one ExecuteBatch of a server with default limits."""
-        if len(self._rows) > _BATCH_ROWS:
-            return False
-        size = 0
-        for sql, values in self._rows:
-            size += len(sql) + sum(_size(value) for value in values)
-            if size > _BATCH_BYTES:
-                return False
-        return True
+        size = self._size + sum(len(sql) for sql, _ in self._rows)
+        return len(self._rows) <= _BATCH_ROWS and size <= _BATCH_BYTES
 
     def statements(self) -> list[Any]:
         """As statements of a batch."""
@@ -43,6 +50,37 @@ class ManyRows:
     def commands(self) -> list[Any]:
         """As commands of a transaction."""
         return [("execute", sql, values) for sql, values in self._rows]
+
+
+def execute_many(connection: Connection, operation: str, parameters: list[Any], timeout: Optional[float]) -> int:
+    """Runs a statement for each of the parameters; the sum of the rows that were written."""
+    if not parameters:
+        return 0
+    rows = ManyRows(connection, operation, parameters)
+
+    def alone() -> list[Any]:
+        if rows.fit_a_batch:
+            return list(connection._database.batch(rows.statements(), **connection._batch_options(timeout)))
+        # Too many for a batch: a transaction of their own, so that all are applied or none.
+        connection._explicit = True
+        try:
+            limits = connection._limits(timeout)
+            results = connection._run(rows.sql, lambda transaction: commits.run(transaction, rows.commands(), **limits))
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+        return results
+
+    try:
+        results = connection._run(
+            rows.sql, lambda transaction: connection._guarded(transaction, rows.commands(), timeout), alone
+        )
+    except errors.Error as error:
+        if rows.are_packed:  # its number is that of a statement, and not that of a row
+            error.failed_statement = None
+        raise
+    return sum(result.rows_affected for result in results)
 
 
 def _bind_all(connection: Connection, operation: str, parameters: list[Any]) -> list[tuple[str, Sequence[Any]]]:
