@@ -29,12 +29,13 @@ def encode_all(values: Any) -> List[Any]:
     """The messages of all parameters of a statement; a TypeError or ValueError names the one that it means."""
     try:
         return [encode(value) for value in values]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         for number, value in enumerate(values, 1):
             try:
                 encode(value)
-            except (TypeError, ValueError):
-                raise type(error)(f"parameter ${number}: {error}") from None
+            except (TypeError, ValueError, OverflowError, RecursionError):
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"parameter ${number}: {error}") from None
         raise
 
 
@@ -76,7 +77,8 @@ def _datetime(value: datetime) -> Any:
     if value.utcoffset() is None:
         return Value(text_value=value.replace(tzinfo=None).isoformat(" "))
     made = Value()
-    set_timestamp(made.timestamp_value, value)
+    if not set_timestamp(made.timestamp_value, value):
+        return Value(text_value=value.isoformat(" "))
     return made
 
 
@@ -102,7 +104,27 @@ def _json(value: Json) -> Any:
 
 def json_text(value: Any) -> str:
     """The JSON of an object; UUIDs, decimals, dates and times in it become what JSON has for them."""
+    _check_keys(value)
     return json.dumps(value, default=_json_default, ensure_ascii=False, allow_nan=False)
+
+
+def _check_keys(value: Any) -> None:
+    """Refuses keys that JSON has no form for: as texts they would come back as other keys, or hide one another."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"a key of a JSON object is a str, not {type(key).__name__}: convert {key!r} first")
+            if inner.__class__ not in _PLAIN:
+                _check_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            if inner.__class__ not in _PLAIN:
+                _check_keys(inner)
+    elif isinstance(value, Json):
+        _check_keys(value.value)
+
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def _json_default(value: Any) -> Any:
@@ -206,7 +228,10 @@ def _encode_other(value: Any) -> Any:
     if isinstance(value, Integral):
         return _int(int(value))
     if isinstance(value, Real):
-        return _float(float(value))
+        number = float(value)
+        if number == value or value != value:
+            return _float(number)
+        raise TypeError(f"a float cannot hold the {kind.__name__} {value}: convert it to Decimal, or to float to round it")
     if hasattr(value, "dtype") and hasattr(value, "tolist") and value.dtype.kind in "biufSUO":
         return encode(value.tolist())
     hint = "convert it, to text if all else fails"

@@ -14,6 +14,7 @@ _CLOCK = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?")
 _ZONE = re.compile(r"(Z)|([+-])(\d\d)(?::?(\d\d)(?::(\d\d))?)?")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 def parse_date(text: str) -> Optional[date]:
@@ -108,8 +109,12 @@ def datetime_of(timestamp: Any) -> datetime:
     return EPOCH + timedelta(0, timestamp.seconds, timestamp.nanos // 1000)
 
 
-def set_timestamp(timestamp: Any, instant: datetime) -> None:
-    """Sets a message `Timestamp` to an instant with a zone."""
+def set_timestamp(timestamp: Any, instant: datetime) -> bool:
+    """Sets a message `Timestamp` to an instant with a zone; False for one outside of its years in UTC, 1 to 9999."""
     length = instant - EPOCH
-    timestamp.seconds = length.days * 86_400 + length.seconds
+    seconds = length.days * 86_400 + length.seconds
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        return False
+    timestamp.seconds = seconds
     timestamp.nanos = length.microseconds * 1000
+    return True

@@ -11,6 +11,7 @@ import decimal
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
+from .. import _errors as errors
 from .._values._decode import Plan
 from . import _types as types
 
@@ -109,13 +110,29 @@ _PLANS = {"sqlite": _plan_sqlite, "mysql": _plan_mysql}
 
 def _utc_text(value: datetime.datetime) -> Any:
     """An instant as text, which is accepted for every type: also where the column is a timestamp without a zone."""
-    return value if value.tzinfo is None else value.astimezone(datetime.timezone.utc).isoformat(" ")
+    if value.utcoffset() is None:
+        return value
+    try:
+        return value.astimezone(datetime.timezone.utc).isoformat(" ")
+    except OverflowError:  # in UTC it is in the year 0 or 10000, which PostgreSQL has and Python not
+        return value.isoformat(" ")
 
 
 def _mysql_datetime(value: datetime.datetime) -> str:
-    if value.tzinfo is not None:
-        value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-    return value.isoformat(" ")
+    if value.utcoffset() is not None:
+        try:
+            value = value.astimezone(datetime.timezone.utc)
+        except OverflowError:
+            raise errors.DataError(f"{value} is in UTC in no year that MySQL has") from None
+    return value.replace(tzinfo=None).isoformat(" ")
+
+
+def _sqlite_integer(value: int) -> int:
+    if -(2**63) <= value < 2**63:
+        return int(value)
+    raise errors.DataError(
+        f"an integer of SQLite has 64 bits, and {value} has more", hint="keep it as text: send str() of it"
+    )
 
 
 def _mysql_timedelta(value: datetime.timedelta) -> str:
@@ -138,6 +155,7 @@ _ADAPTERS: dict[str, _Adapters] = {
     },
     "sqlite": {
         bool: int,
+        int: _sqlite_integer,
         datetime.datetime: lambda value: value.isoformat(" "),
         datetime.date: datetime.date.isoformat,
         datetime.time: datetime.time.isoformat,
@@ -147,10 +165,13 @@ _ADAPTERS: dict[str, _Adapters] = {
 
 def adapter(backend: str) -> Callable[[Sequence[Any]], list[Any]]:
     """The function that adapts the parameters of a statement to the database."""
-    adapters = _ADAPTERS[backend]
+    adapters: dict[type, Optional[Callable[[Any], Any]]] = {**_ADAPTERS[backend]}
 
     def adapt(value: Any) -> Any:
-        found = adapters.get(type(value))
+        kind = type(value)
+        if kind not in adapters:
+            adapters[kind] = next((adapters[base] for base in kind.__mro__ if base in adapters), None)
+        found = adapters[kind]
         return found(value) if found else value
 
     return lambda values: [adapt(value) for value in values]
