@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,13 @@ HERE = Path(__file__).resolve().parents[1]
 def test_it_is_typed_and_has_one_version() -> None:
     assert files("rowgate").joinpath("py.typed").is_file()
     assert f'\nversion = "{rowgate.__version__}"\n' in (HERE / "pyproject.toml").read_text()
+
+
+def test_its_licence_is_in_the_wheel() -> None:
+    installed = [str(file) for file in metadata.files("rowgate") or ()]
+    assert [name for name in installed if name.endswith("LICENSE")], installed
+    whole = HERE.parent.parent / "LICENSE"  # an sdist is without the repository
+    assert not whole.exists() or (HERE / "LICENSE").read_bytes() == whole.read_bytes()
 
 
 def test_generated_stubs_of_another_version_may_stand_beside_it(tmp_path: Path) -> None:
