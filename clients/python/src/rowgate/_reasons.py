@@ -232,6 +232,14 @@ class OutOfRange(DataError):
     """A value is out of range."""
 
 
+class GetNotAllowed(ProgrammingError):
+    """A GET over HTTP that a page may have made a browser send; none of this package's calls is one."""
+
+
+class OriginNotAllowed(ProgrammingError):
+    """A request over HTTP for a page of an origin that the server does not let in; none of this package's calls is one."""
+
+
 class InvalidStatement(ProgrammingError):
     """The statement is invalid."""
 
