@@ -1,7 +1,9 @@
 """The client for asyncio; the conformance list runs by it as well (test_conformance.py)."""
 
 import asyncio
+import gc
 import io
+import sys
 import time
 from typing import Any, AsyncIterator
 
@@ -14,6 +16,8 @@ ENDLESS = (
     "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 1000000000)"
     " select count(*) from numbers"
 )
+
+NUMBERS = "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 900) select n from numbers"
 
 
 @pytest.fixture
@@ -161,3 +165,66 @@ async def test_a_token_may_be_asynchronous(address: str) -> None:
     assert asked == [1]
     with rowgate.connect(address, token=token) as sync, pytest.raises(TypeError, match=r"that is for rowgate\.aio"):
         sync.query("select 1")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python does not tell who is cancelled")
+async def test_a_call_that_another_task_ends_is_an_error_and_no_cancellation(adb: aio.Connection, address: str) -> None:
+    tx = await adb.transaction().begin()
+    waiting = asyncio.ensure_future(tx.query(ENDLESS))
+    await asyncio.sleep(0.1)
+    tx.cancel()
+    with pytest.raises(rowgate.InterfaceError, match="rolled back"):
+        await waiting
+    async with aio.connect(address) as other:
+        waiting = asyncio.ensure_future(other.query(ENDLESS))
+        await asyncio.sleep(0.1)
+    with pytest.raises(rowgate.InterfaceError, match="closed during the call") as raised:
+        await waiting
+    assert raised.value.outcome == "UNKNOWN"
+
+
+async def test_a_transaction_whose_command_was_cancelled_is_over(adb: aio.Connection) -> None:
+    tx = await adb.transaction().begin()
+    await tx.query("insert into awaited values (1, 1)")
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(tx.query(ENDLESS), 0.2)
+    with pytest.raises(rowgate.InterfaceError, match="is over: a command was cancelled"):
+        await tx.query("select 1")
+    await adb.query("insert into awaited values (1, 2)", timeout=20)
+    with pytest.raises(rowgate.InterfaceError, match="is over"):
+        async with adb.transaction() as tx:
+            try:
+                await asyncio.wait_for(tx.query(ENDLESS), 0.2)
+            except asyncio.TimeoutError:
+                pass
+
+
+async def test_leaving_the_loop_ends_a_stream(adb: aio.Connection) -> None:
+    stream = adb.stream(NUMBERS)
+    async for row in stream:
+        if row.n == 3:
+            break
+    with pytest.raises(rowgate.InterfaceError, match="left in the middle|not read to its end|was closed"):
+        async for _ in stream:
+            pass
+    async with adb.transaction() as tx:
+        async for _ in tx.stream("select * from (select 1 as n union all select 2) as two"):
+            break
+        await tx.query("insert into awaited values (1, 1)")
+    assert await count(adb) == 1
+
+
+async def test_a_stream_whose_reader_was_cancelled_does_not_end_well(adb: aio.Connection) -> None:
+    stream = adb.stream(ENDLESS)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(stream.open(), 0.2)
+    with pytest.raises(rowgate.InterfaceError, match="not read to its end"):
+        [row async for row in stream]
+
+
+async def test_a_transaction_that_nobody_holds_is_rolled_back(adb: aio.Connection) -> None:
+    tx = await adb.transaction().begin()
+    await tx.query("insert into awaited values (1, 1)")
+    del tx
+    gc.collect()
+    await adb.query("insert into awaited values (1, 2)", timeout=20)

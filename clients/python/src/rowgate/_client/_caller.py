@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Tuple, TypedDict
 from .. import _proto
 from .._values._decode import plan, planner
 from ._failures import Retry, Safety
-from ._options import Timeout, seconds, set_duration
+from ._options import Timeout, seconds
 from ._rows import Planner
 from ._target import Pem, Secret, Target, resolve
 
@@ -65,6 +65,7 @@ class Caller:
         self.target = resolve(address, **known) if target is None else target
         self.database = self.target.database
         self.tag = self.target.tag
+        self._retry = Retry(retries=self.target.retries)
         json_loads = options.get("json_loads")
         self.planner: Planner = options.get("decoder") or (planner(json_loads) if json_loads else plan)
         self.wait_for_ready = True if options.get("wait_for_ready") else None
@@ -85,6 +86,8 @@ class Caller:
 
     def clock(self, options: Mapping[str, Any], default: Optional[float]) -> Clock:
         """The time of a call. Streams, copies and transactions have no default of the client's."""
+        if not options:
+            return Clock(default, self._retry)
         limit = seconds(options["timeout"]) if "timeout" in options else default
         retries = options.get("retries", self.target.retries)
         return Clock(limit, Retry(retries=retries))
@@ -113,8 +116,10 @@ class Clock:
         left = self.remaining()
         if left is None or options is None:
             return left
-        set_duration(options.timeout, left)
-        return left + min(max(left * 0.1, 0.25), 2.0)
+        length, nanoseconds = options.timeout, round(left * 1e9)
+        length.seconds = nanoseconds // 1_000_000_000
+        length.nanos = nanoseconds % 1_000_000_000
+        return left + (0.25 if left < 2.5 else 2.0 if left > 20.0 else left * 0.1)
 
     def pause(self, error: Any, safety: Safety) -> Optional[float]:
         """The pause before the next attempt; None if the error is final."""
@@ -122,8 +127,13 @@ class Clock:
         return self._retry.pause(error, self._attempt, safety, self.remaining())
 
 
+NO_SAFETY = Safety()
+
+
 def safety_of(options: Mapping[str, Any]) -> Safety:
     """What makes a repetition of a call harmless, by its options."""
+    if not options:
+        return NO_SAFETY
     return Safety(options.get("key") is not None, bool(options.get("idempotent")), bool(options.get("read_only")))
 
 

@@ -14,6 +14,8 @@ from . import _copy, _failures, _options, _target
 from ._attempts import Attempt, attempts
 from ._caller import READS, Caller, State, outcome_request, safety_of
 from ._failures import Safety
+from ._forks import forks
+from ._interrupt import cancel_interrupted
 from ._listen import Listener
 from ._methods import Methods
 from ._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
@@ -33,7 +35,8 @@ T = TypeVar("T")
 class Connection(Caller):
     """A connection to a server and one of its databases. It may be used by all threads of a process, and reconnects itself.
 
-    It is made by `rowgate.connect`. A process that forks does so before the first call.
+    It is made by `rowgate.connect`. A process that forks does so before the first call: behind one, the child is refused, as grpc
+    would hang there.
     """
 
     def __init__(self, address: str, *, shared: Optional[Connection] = None, target: Any = None, **options: Any) -> None:
@@ -42,21 +45,25 @@ class Connection(Caller):
         self._opening = threading.Lock()
         self._channel: Optional[grpc.Channel] = None
         self._bound: Optional[Methods] = None
+        self._process = forks.count
         self._is_closed = False
 
     @property
     def _methods(self) -> Methods:
         """The methods over the channel, which is opened by the first call: a process may fork before that."""
-        if self._bound is None:
+        if self._bound is None or self._process != forks.count:
             return self._open() if self._shared is None else self._shared._methods
         return self._bound
 
     def _open(self) -> Methods:
         with self._opening:
+            if self._process != forks.count:
+                forks.keep(self._channel)
+                self._process, self._bound, self._channel = forks.count, None, None
             if self._bound is not None:
                 return self._bound
-            if self._is_closed:
-                raise InterfaceError("the connection is closed")
+            self._check_open()
+            forks.opens()
             if self.target.secure:
                 credentials = self.target.credentials()
                 self._channel = grpc.secure_channel(self.target.address, credentials, self.channel_options)
@@ -68,7 +75,7 @@ class Connection(Caller):
     def using(self, *, database: Optional[str] = None, timeout: Any = ..., tag: Optional[str] = None) -> Connection:
         """A connection with another database, timeout or tag over the same channel. It ends with this one."""
         target = self.changed(database, timeout, tag)
-        return Connection(target.address, shared=self, target=target, **self.shared_options())
+        return Connection(target.address, shared=self._shared or self, target=target, **self.shared_options())
 
     # Calls
 
@@ -149,6 +156,10 @@ class Connection(Caller):
                 if failed:
                     raise failed[0] from None
                 failure = self._failure(error, reads=False)
+            except BaseException as error:
+                cancel_interrupted(error)
+                self._check_open()
+                raise
             pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
             if pause is None:
                 raise failure
@@ -186,10 +197,13 @@ class Connection(Caller):
 
     # How calls are made
 
+    def _check_open(self) -> None:
+        if self._is_closed or self._shared is not None and self._shared._is_closed:
+            raise InterfaceError("the connection is closed")
+
     def _metadata(self) -> Any:
         token = self.target.token
-        if self._is_closed:
-            raise InterfaceError("the connection is closed")
+        self._check_open()
         if token is None:
             return self.target.metadata or None
         text = token if isinstance(token, str) else _target.token_now(token)
@@ -214,6 +228,10 @@ class Connection(Caller):
                 )
             except grpc.RpcError as error:
                 failure = self._failure(error, safety.reads)
+            except BaseException as error:
+                cancel_interrupted(error)
+                self._check_open()
+                raise
             pause = clock.pause(failure, safety)
             if pause is None:
                 raise failure
@@ -223,7 +241,9 @@ class Connection(Caller):
         """Ends the connection and what still runs over it."""
         self._is_closed = True
         with self._opening:
-            if self._channel is not None:
+            if self._process != forks.count:
+                forks.keep(self._channel)
+            elif self._channel is not None:
                 self._channel.close()
 
     def __enter__(self) -> Connection:

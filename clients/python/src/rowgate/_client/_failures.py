@@ -16,7 +16,7 @@ from .._errors import Error, Outcome, TransportError
 _DETAILS = "grpc-status-details-bin"
 _CODES: Dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 #: Said by grpc for a call that found no connection, so that nothing was sent.
-_NEVER_SENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed")
+_NEVER_SENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed", "errors resolving ")
 _SQLSTATE_CLASSES: Dict[str, Type[Error]] = {
     "22": _errors.DataError,
     "23": _errors.IntegrityError,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, List, Mapping, Optional, Tuple
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, BinaryIO, Generator, Iterator, List, Mapping, Optional, Tuple
 
 import grpc
 
@@ -12,8 +13,10 @@ from .._errors import InterfaceError
 from .._values._decode import Column
 from . import _arrow
 from ._caller import READS, safety_of
+from ._forks import forks
 from ._result import Summary
 from ._stream import StreamParts
+from ._unit import LIVE
 
 if TYPE_CHECKING:
     from ._connection import Connection
@@ -23,25 +26,42 @@ _ARROW = 2
 
 
 class RowStream:
-    """Rows as they arrive, in constant memory. A stream is read once; `with` or `close` ends one that is not read to its end."""
+    """Rows as they arrive, in constant memory. A stream is read once, in one loop: leaving the loop ends it, as `close` does.
+
+    `with` also ends one whose loop an exception leaves.
+    """
+
+    _is_left = False
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self.batches():
-            yield from batch
+        with closing(self.batches()) as batches:
+            for batch in batches:
+                yield from batch
 
-    def batches(self) -> Iterator[List[Any]]:
+    def batches(self) -> Generator[List[Any], None, None]:
         """The rows in lists as they arrive: fast, and with less work for each row."""
-        while True:
-            batch = self._next_batch()
-            if batch is None:
-                return
-            yield batch
+        if self._is_left:
+            raise InterfaceError("the stream was left in the middle of its rows: read it in one loop")
+        batch = self._next_batch()
+        try:
+            while batch is not None:
+                yield batch
+                batch = self._next_batch()
+        except GeneratorExit:
+            self._is_left = True
+            self._leave()
+            raise
 
     def scalars(self) -> Iterator[Any]:
         """The first value of each row."""
-        for batch in self.batches():
-            for row in batch:
-                yield tuple.__getitem__(row, 0)
+        with closing(self.batches()) as batches:
+            for batch in batches:
+                for row in batch:
+                    yield tuple.__getitem__(row, 0)
+
+    def _leave(self) -> None:
+        """Ends the stream whose reader does not go on."""
+        self.close()
 
     @property
     def columns(self) -> Tuple[Column, ...]:
@@ -87,15 +107,16 @@ class Stream(RowStream):
         self._clock = connection.clock(options, None)
         self._parts = StreamParts(connection.planner)
         self._call: Any = None
+        self._process = forks.count
         self._is_closed = False
+        self._is_complete = False
 
     def _options(self) -> Any:
         return self._request.query.options
 
     def _start(self) -> Any:
         """Opens the call and returns its first message; repeats it where that is safe."""
-        if self._is_closed:
-            raise InterfaceError("the stream is closed")
+        self._check_readable()
         while True:
             self._call = self._method(
                 self._request,
@@ -104,7 +125,7 @@ class Stream(RowStream):
                 wait_for_ready=self._connection.wait_for_ready,
             )
             try:
-                return next(self._call, None)
+                return self._ended(next(self._call, None))
             except grpc.RpcError as error:
                 failure = self._connection._failure(error, self._safety.reads)
             pause = self._clock.pause(failure, self._safety)
@@ -117,17 +138,28 @@ class Stream(RowStream):
         """The next message; None at the end."""
         if self._call is None:
             return self._start()
-        if self._is_closed:
+        if self._is_complete:
             return None
+        self._check_readable()
         try:
-            message = next(self._call, None)
+            return self._ended(next(self._call, None))
         except grpc.RpcError as error:
             self._is_closed = True
             raise self._connection._failure(error, self._safety.reads) from None
+
+    def _ended(self, message: Any) -> Any:
+        """The message; notices the end of the stream."""
         if message is None:
             self._is_closed = True
             self._parts.check_complete(self._safety.reads)
+            self._is_complete = True
         return message
+
+    def _check_readable(self) -> None:
+        if self._process != forks.count:
+            raise InterfaceError("the stream belongs to the process from which this one was forked")
+        if self._is_closed:
+            raise InterfaceError("the stream is closed, and was not read to its end")
 
     def _begun(self) -> StreamParts:
         if self._call is None:
@@ -156,8 +188,12 @@ class Stream(RowStream):
         """The rows as `pyarrow.RecordBatch`es, in constant memory; needs pyarrow."""
         arrow = _arrow.pyarrow()
         self._ask_for_arrow()
-        with arrow.ipc.open_stream(io.BufferedReader(_Parts(self), 1 << 20)) as reader:
-            yield from reader
+        try:
+            with arrow.ipc.open_stream(io.BufferedReader(_Parts(self), 1 << 20)) as reader:
+                yield from reader
+        except GeneratorExit:
+            self.close()
+            raise
         while self._next_batch() is not None:
             pass
 
@@ -177,7 +213,7 @@ class Stream(RowStream):
         """Ends the stream. A statement that has not ended is cancelled in the database."""
         self._is_closed = True
         if self._call is not None:
-            self._call.cancel()
+            forks.cancel(self._call, self._process)
 
 
 class _Parts(io.RawIOBase):
@@ -217,14 +253,18 @@ class CopyOut(Stream):
 
     def data(self) -> Iterator[bytes]:
         """The pieces of the data, with a format other than rows; one may begin anywhere in a line."""
-        while True:
-            message = self._next_message()
-            if message is None:
-                return
-            if message.WhichOneof("part") == "data":
-                yield message.data
-            else:
-                self._parts.accept(message)
+        try:
+            while True:
+                message = self._next_message()
+                if message is None:
+                    return
+                if message.WhichOneof("part") == "data":
+                    yield message.data
+                else:
+                    self._parts.accept(message)
+        except GeneratorExit:
+            self.close()
+            raise
 
     def write_to(self, file: BinaryIO) -> Summary:
         """Writes the data to a binary file and returns the counts."""
@@ -249,6 +289,10 @@ class TransactionStream(RowStream):
         self._parts = transaction._unit.parts(sequence)
         self._first: Any = None
 
+    def _leave(self) -> None:
+        """Leaves the rest for the next command of the transaction, which reads and drops it."""
+        self._transaction._left = self
+
     def _read(self) -> Any:
         return self._parts.accept(self._transaction._reply())
 
@@ -272,5 +316,5 @@ class TransactionStream(RowStream):
 
     def close(self) -> None:
         """Reads what is left, so that the transaction can go on."""
-        while self._next_batch() is not None:
+        while self._transaction.state in LIVE and self._next_batch() is not None:
             pass

@@ -19,6 +19,8 @@ PORT = 50051
 #: to repeat, but for a call that no server has seen, which it sends again without a policy.
 _SERVICE_CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 _SCHEMES = {"rowgate": False, "rowgates": True, "http": False, "https": True, "grpc": False, "grpcs": True}
+#: The beginnings of addresses that grpc resolves in its own way.
+_RESOLVERS = ("unix:", "dns:", "ipv4:", "ipv6:", "xds:")
 _URL_OPTIONS = ("ca", "certificate", "private_key", "server_name", "tag", "timeout", "retries")
 
 
@@ -76,7 +78,7 @@ def resolve(
     tag: Optional[str] = None,
     retries: int = 3,
 ) -> Target:
-    """The target of an address such as `127.0.0.1:50051`, or of a URL such as `rowgates://:token@db.internal/shop?ca=ca.pem`."""
+    """The target of an address such as `127.0.0.1:50051` or `127.0.0.1:50051/shop`, or of a URL such as `rowgates://:token@db.internal/shop?ca=ca.pem`."""
     if "://" in address:
         url = urlsplit(address)
         if url.scheme not in _SCHEMES:
@@ -93,6 +95,9 @@ def resolve(
         timeout = float(given["timeout"]) if "timeout" in given else timeout
         retries = int(given["retries"]) if "retries" in given else retries
         address = url.netloc.rpartition("@")[2]
+    elif "/" in address and not address.startswith(_RESOLVERS):
+        address, _, path = address.partition("/")
+        database = unquote(path) if database is None else database
     if not address:
         raise ValueError("the address is empty: write it as 127.0.0.1:50051, or as rowgate://127.0.0.1:50051/database")
     secure = bool(ca or certificate) if tls is None else tls
@@ -120,7 +125,7 @@ def resolve(
 
 
 def _with_port(address: str) -> str:
-    if address.startswith(("unix:", "dns:", "ipv4:", "ipv6:", "xds:")):
+    if address.startswith(_RESOLVERS):
         return address
     last = address.rpartition("]")[2] if address.startswith("[") else address
     return address if ":" in last else f"{address}:{PORT}"

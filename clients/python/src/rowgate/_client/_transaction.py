@@ -11,9 +11,10 @@ import grpc
 from .. import _proto
 from .._errors import Error, InterfaceError
 from . import _options
+from ._forks import forks
 from ._result import Result
 from ._streams import TransactionStream
-from ._unit import Unit
+from ._unit import LIVE, Unit
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The most commands that wait for their replies.
 AHEAD = 200
-#: The states of a transaction that is not over.
-LIVE = ("begun", "open", "failed")
 _NAMED = {"savepoint": _proto.Savepoint, "rollback_to": _proto.RollbackTo, "release": _proto.Release}
 Command = Sequence[Any]
 
@@ -45,6 +44,8 @@ class Transaction:
         self._call: Any = None
         self._awaited = 0
         self._savepoints = 0
+        self._process = forks.count
+        self._left: Optional[TransactionStream] = None
 
     @property
     def state(self) -> str:
@@ -77,6 +78,7 @@ class Transaction:
     def _open(self) -> None:
         if self._unit.state != "new":
             raise InterfaceError("the transaction has begun already")
+        self._check_process()
         self._commands = SimpleQueue()
         self._call = self._connection._methods.Transact(
             iter(self._commands.get, None),
@@ -109,6 +111,9 @@ class Transaction:
         except Exception:
             self._skip(waiting)
             raise
+        except BaseException:
+            self._break()
+            raise
         return results
 
     def pipeline(self, commands: Sequence[Command], **options: Unpack[StatementOptions]) -> List[Any]:
@@ -119,11 +124,17 @@ class Transaction:
         """
         answers: List[Any] = []
         waiting: List[Tuple[str, int]] = []
-        for command in commands:
-            waiting.append((command[0], self._send(**command_message(command, options))))
-            if len(waiting) >= AHEAD:
-                answers.append(self._answer(*waiting.pop(0)))
-        answers.extend(self._answer(kind, sequence) for kind, sequence in waiting)
+        messages = [command_message(command, options) for command in commands]
+        try:
+            for command, message in zip(commands, messages):
+                waiting.append((command[0], self._send(**message)))
+                if len(waiting) >= AHEAD:
+                    answers.append(self._answer(*waiting.pop(0)))
+            answers.extend(self._answer(kind, sequence) for kind, sequence in waiting)
+        except BaseException as error:
+            if not isinstance(error, Error):
+                self._break()
+            raise
         return answers
 
     def _answer(self, kind: str, sequence: int) -> Any:
@@ -175,6 +186,8 @@ class Transaction:
     def rollback(self) -> None:
         """Rolls back. Does nothing if the transaction is over."""
         if self._unit.state not in LIVE:
+            if self._unit.state == "lost":
+                self.cancel()
             return
         if self._awaited or self._unit.is_reading:
             self.cancel()
@@ -188,15 +201,25 @@ class Transaction:
 
     def cancel(self) -> None:
         """Ends the transaction at once, from any thread: a statement that runs is cancelled, and all is rolled back."""
-        if self._call is not None:
-            self._call.cancel()
-        self._hang_up()
-        if self._unit.state in LIVE:
-            self._unit.state = "rolled back"
+        self._unit.cancelled()
+        self._end_call()
 
     # How commands are sent
 
+    def _check_process(self) -> None:
+        if self._process != forks.count:
+            raise InterfaceError("the transaction belongs to the process from which this one was forked")
+
+    def _break(self) -> None:
+        """Ends the transaction, as a reply to a command was not read: it would be taken for that of the next one."""
+        self._unit.interrupted("a command was interrupted before its reply had come")
+        self._end_call()
+
     def _send(self, **command: Any) -> int:
+        self._check_process()
+        if self._left is not None:
+            left, self._left = self._left, None
+            left.close()
         request, sequence = self._unit.request(**command)
         self._commands.put(request)
         return sequence
@@ -221,6 +244,9 @@ class Transaction:
         except grpc.RpcError as error:
             self._hang_up()
             raise self._unit.ended(error) from None
+        except BaseException:
+            self._break()
+            raise
         self._awaited -= 1
         return reply
 
@@ -240,6 +266,11 @@ class Transaction:
                 if self._unit.state == "lost":
                     return
 
+    def _end_call(self) -> None:
+        if self._call is not None:
+            forks.cancel(self._call, self._process)
+        self._hang_up()
+
     def _hang_up(self) -> None:
         """Lets the thread go that sends the commands."""
         self._awaited = 0
@@ -252,6 +283,10 @@ class Transaction:
         if kind is None:
             if self._unit.state in LIVE:
                 self.commit()
+            elif self._unit.state == "lost":
+                raise self._unit.error or self._unit.over()
+        elif self._unit.state == "lost":
+            self._end_call()
         elif issubclass(kind, Exception):
             self.rollback()
         else:
@@ -260,7 +295,7 @@ class Transaction:
     def __del__(self) -> None:
         # The thread that sends the commands waits for the next one as long as the transaction lives.
         unit = getattr(self, "_unit", None)
-        if unit is not None and unit.state in LIVE:
+        if unit is not None and unit.state not in ("new", "committed", "rolled back"):
             self.cancel()
 
     def __repr__(self) -> str:

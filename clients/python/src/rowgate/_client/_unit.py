@@ -19,8 +19,12 @@ _STATES = {
     "new": "the transaction has not begun",
     "committed": "the transaction is committed",
     "rolled back": "the transaction is rolled back",
-    "lost": "the transaction is over: its stream has ended",
+    "lost": "the transaction is over",
 }
+
+
+#: The states of a transaction that is not over.
+LIVE = ("begun", "open", "failed")
 
 
 class Unit:
@@ -50,8 +54,8 @@ class Unit:
         """The message of a command, and its sequence. InterfaceError if the transaction takes none."""
         if self._reading is not None:
             raise InterfaceError("a stream of this transaction is open: read it to its end, or close it")
-        if self.state not in ("begun", "open", "failed") and "begin" not in command:
-            raise InterfaceError(_STATES[self.state])
+        if self.state not in LIVE and "begin" not in command:
+            raise self.over()
         if "begin" in command and self.state != "new":
             raise InterfaceError("the transaction has begun already")
         self._is_ending = self._is_ending or "commit" in command
@@ -63,7 +67,8 @@ class Unit:
         kind = reply.WhichOneof("reply")
         if reply.sequence != sequence:
             self.state = "lost"
-            raise InterfaceError(f"the reply to command {sequence} has the sequence {reply.sequence}")
+            self.error = self._end(f"the reply to command {sequence} has the sequence {reply.sequence}")
+            raise self.error
         if kind == "error":
             self.state = "failed"
             raise self._failed(_failures.of_status(reply.error), reply.error)
@@ -88,11 +93,40 @@ class Unit:
         self.state = "lost"
         self._reading = None
         if error is None:
-            outcome = Outcome.UNKNOWN if self._is_ending and not self.reads else Outcome.NOT_APPLIED
-            self.error = TransportError("the server ended the transaction without a word", outcome=outcome)
+            self.error = TransportError("the server ended the transaction without a word", outcome=self._outcome())
         else:
             self.error = _failures.of_rpc(error, reads=self.reads or not self._is_ending)
         return self.error
+
+    def interrupted(self, what: str) -> Error:
+        """The error of a transaction that was left while it waited for a reply, or was cancelled meanwhile."""
+        self._reading = None
+        if self.state in (*LIVE, "new"):
+            self.state = "lost"
+            self.error = self._end(what)
+        return self.over()
+
+    def cancelled(self) -> None:
+        """The caller has ended it: all is rolled back, unless a commit was sent."""
+        if self.state in LIVE and self._is_ending:
+            self.state = "lost"
+            self.error = self._end("it was cancelled during its commit")
+        elif self.state in LIVE or self.state == "lost" and not self._is_ending:
+            self.state = "rolled back"
+
+    def over(self) -> Error:
+        """The error of a command to a transaction that takes none."""
+        if self.state != "lost" or self.error is None:
+            return InterfaceError(_STATES[self.state])
+        if isinstance(self.error, InterfaceError):
+            return self.error
+        return InterfaceError(f"{_STATES[self.state]}: {self.error.message}", outcome=self.error.outcome)
+
+    def _end(self, why: str) -> Error:
+        return InterfaceError(f"{_STATES['lost']}: {why}", outcome=self._outcome())
+
+    def _outcome(self) -> Outcome:
+        return Outcome.UNKNOWN if self._is_ending and not self.reads else Outcome.NOT_APPLIED
 
     def begin_safety(self) -> _failures.Safety:
         """A begin alone changes nothing: it may always be sent again."""

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Optio
 
 import grpc
 import grpc.aio
+from grpc.aio import UsageError
 
 from .. import _proto
 from .._client import _copy, _failures, _options, _target
 from .._client._caller import READS, Caller, State, outcome_request, safety_of
 from .._client._failures import Safety
+from .._client._forks import forks
 from .._client._methods import Methods
 from .._client._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
-from .._errors import Error, InterfaceError
+from .._errors import Error, InterfaceError, Outcome
 from ._attempts import Attempt, attempts
+from ._cancelled import raise_unless_cancelled
 from ._listen import Listener
 from ._streams import CopyOut, Stream
 from ._transaction import Transaction
@@ -53,6 +56,7 @@ class Connection(Caller):
             return self._shared._methods
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
+            forks.opens()
             self._loop = loop
             if self.target.secure:
                 self._channel = grpc.aio.secure_channel(
@@ -186,9 +190,13 @@ class Connection(Caller):
 
     # How calls are made
 
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._shared is not None and self._shared._is_closed
+
     async def _metadata(self) -> Any:
         token = self.target.token
-        if self._is_closed:
+        if self._is_over:
             raise InterfaceError("the connection is closed")
         if token is None:
             return self.target.metadata or None
@@ -216,6 +224,11 @@ class Connection(Caller):
                 )
             except grpc.RpcError as error:
                 failure = self._failure(error, safety.reads)
+            except (asyncio.CancelledError, UsageError):
+                if self._is_over:
+                    outcome = Outcome.NOT_APPLIED if safety.reads else Outcome.UNKNOWN
+                    raise_unless_cancelled(InterfaceError("the connection was closed during the call", outcome=outcome))
+                raise
             pause = clock.pause(failure, safety)
             if pause is None:
                 raise failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, AsyncIterator, BinaryIO, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, AsyncGenerator, AsyncIterator, BinaryIO, List, Mapping, Optional, Tuple
 
 import grpc
 from grpc.aio import EOF
@@ -12,8 +12,10 @@ from .._client import _arrow
 from .._client._caller import READS, safety_of
 from .._client._result import Summary
 from .._client._stream import StreamParts
+from .._client._unit import LIVE
 from .._errors import InterfaceError
 from .._values._decode import Column
+from ._cancelled import cancel_later, raise_unless_cancelled
 
 if TYPE_CHECKING:
     from ._connection import Connection
@@ -23,27 +25,49 @@ _ARROW = 2
 
 
 class RowStream:
-    """Rows as they arrive, in constant memory. A stream is read once; `async with` or `close` ends one that is not read to
-    its end."""
+    """Rows as they arrive, in constant memory. A stream is read once, in one loop: leaving the loop ends it, as `close` does.
+
+    `async with` also ends one whose loop an exception leaves.
+    """
+
+    _is_left = False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        async for batch in self.batches():
-            for row in batch:
-                yield row
+        batches = self.batches()
+        try:
+            async for batch in batches:
+                for row in batch:
+                    yield row
+        finally:
+            await batches.aclose()
 
-    async def batches(self) -> AsyncIterator[List[Any]]:
+    async def batches(self) -> AsyncGenerator[List[Any], None]:
         """The rows in lists as they arrive: fast, and with less work for each row."""
-        while True:
-            batch = await self._next_batch()
-            if batch is None:
-                return
-            yield batch
+        if self._is_left:
+            raise InterfaceError("the stream was left in the middle of its rows: read it in one loop")
+        batch = await self._next_batch()
+        try:
+            while batch is not None:
+                yield batch
+                batch = await self._next_batch()
+        except GeneratorExit:
+            self._is_left = True
+            self._leave()
+            raise
 
     async def scalars(self) -> AsyncIterator[Any]:
         """The first value of each row."""
-        async for batch in self.batches():
-            for row in batch:
-                yield tuple.__getitem__(row, 0)
+        batches = self.batches()
+        try:
+            async for batch in batches:
+                for row in batch:
+                    yield tuple.__getitem__(row, 0)
+        finally:
+            await batches.aclose()
+
+    def _leave(self) -> None:
+        """Ends the stream whose reader does not go on."""
+        raise NotImplementedError
 
     async def open(self) -> Any:
         """Waits for the columns, which `columns` and `has_columns` need."""
@@ -97,15 +121,17 @@ class Stream(RowStream):
         self._clock = connection.clock(options, None)
         self._parts = StreamParts(connection.planner)
         self._call: Any = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._is_closed = False
+        self._is_complete = False
 
     def _options(self) -> Any:
         return self._request.query.options
 
     async def _start(self) -> Any:
         """Opens the call and returns its first message; repeats it where that is safe."""
-        if self._is_closed:
-            raise InterfaceError("the stream is closed")
+        self._check_readable()
+        self._loop = asyncio.get_running_loop()
         while True:
             self._call = getattr(self._connection._methods, self._method)(
                 self._request,
@@ -114,8 +140,7 @@ class Stream(RowStream):
                 wait_for_ready=self._connection.wait_for_ready,
             )
             try:
-                message = await self._call.read()
-                return None if message is EOF else message
+                return await self._read()
             except grpc.RpcError as error:
                 failure = self._connection._failure(error, self._safety.reads)
             pause = self._clock.pause(failure, self._safety)
@@ -128,18 +153,34 @@ class Stream(RowStream):
         """The next message; None at the end."""
         if self._call is None:
             return await self._start()
-        if self._is_closed:
+        if self._is_complete:
             return None
+        self._check_readable()
         try:
-            message = await self._call.read()
+            return await self._read()
         except grpc.RpcError as error:
             self._is_closed = True
             raise self._connection._failure(error, self._safety.reads) from None
-        if message is EOF:
+
+    async def _read(self) -> Any:
+        """The next message of the call; None at the end."""
+        try:
+            message = await self._call.read()
+        except asyncio.CancelledError:
+            if self._is_closed or self._connection._is_over:
+                raise_unless_cancelled(InterfaceError("the stream was closed while its reader waited"))
             self._is_closed = True
-            self._parts.check_complete(self._safety.reads)
-            return None
-        return message
+            raise
+        if message is not EOF:
+            return message
+        self._is_closed = True
+        self._parts.check_complete(self._safety.reads)
+        self._is_complete = True
+        return None
+
+    def _check_readable(self) -> None:
+        if self._is_closed:
+            raise InterfaceError("the stream is closed, and was not read to its end")
 
     def _opened(self) -> StreamParts:
         if self._call is None:
@@ -182,9 +223,16 @@ class Stream(RowStream):
 
     async def close(self) -> None:
         """Ends the stream. A statement that has not ended is cancelled in the database."""
+        self._leave()
+
+    def _leave(self) -> None:
         self._is_closed = True
         if self._call is not None:
             self._call.cancel()
+
+    def __del__(self) -> None:
+        if getattr(self, "_call", None) is not None and not self._is_closed:
+            cancel_later(self._call, self._loop)
 
 
 class CopyOut(Stream):
@@ -199,14 +247,18 @@ class CopyOut(Stream):
 
     async def data(self) -> AsyncIterator[bytes]:
         """The pieces of the data, with a format other than rows; one may begin anywhere in a line."""
-        while True:
-            message = await self._next_message()
-            if message is None:
-                return
-            if message.WhichOneof("part") == "data":
-                yield message.data
-            else:
-                self._parts.accept(message)
+        try:
+            while True:
+                message = await self._next_message()
+                if message is None:
+                    return
+                if message.WhichOneof("part") == "data":
+                    yield message.data
+                else:
+                    self._parts.accept(message)
+        except GeneratorExit:
+            self._leave()
+            raise
 
     async def write_to(self, file: BinaryIO) -> Summary:
         """Writes the data to a binary file and returns the counts."""
@@ -263,5 +315,8 @@ class TransactionStream(RowStream):
     async def close(self) -> None:
         """Reads what is left, so that the transaction can go on."""
         if self._parts is not None:
-            while await self._next_batch() is not None:
+            while self._transaction.state in LIVE and await self._next_batch() is not None:
                 pass
+
+    def _leave(self) -> None:
+        self._transaction._left = self

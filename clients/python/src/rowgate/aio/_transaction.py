@@ -11,9 +11,10 @@ from grpc.aio import EOF
 from .. import _proto
 from .._client import _options
 from .._client._result import Result
-from .._client._transaction import AHEAD, LIVE, Command, command_message
-from .._client._unit import Unit
+from .._client._transaction import AHEAD, Command, command_message
+from .._client._unit import LIVE, Unit
 from .._errors import Error, InterfaceError
+from ._cancelled import cancel_later, raise_unless_cancelled
 from ._streams import TransactionStream
 from ._write import is_written
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: The most bytes of commands that wait for their replies: less than the server's window, so that a write never waits for a
 #: reply that nobody reads.
 _AHEAD_BYTES = 32 * 1024
+#: The turns of the event loop in which it closes the generator of a loop that was left.
+_TURNS = 3
 
 
 class Transaction:
@@ -41,8 +44,10 @@ class Transaction:
         self._clock = connection.clock(options, None)
         self._unit = Unit(options, connection.planner)
         self._call: Any = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._awaited = 0
         self._savepoints = 0
+        self._left: Optional[TransactionStream] = None
 
     @property
     def state(self) -> str:
@@ -75,6 +80,7 @@ class Transaction:
     async def _open(self) -> None:
         if self._unit.state != "new":
             raise InterfaceError("the transaction has begun already")
+        self._loop = asyncio.get_running_loop()
         self._call = self._connection._methods.Transact(
             timeout=self._clock.remaining(),
             metadata=await self._connection._metadata(),
@@ -108,17 +114,22 @@ class Transaction:
         answers: List[Any] = []
         waiting: List[Tuple[str, int, int]] = []
         size = 0
-        for command in commands:
-            message = command_message(command, options)
-            length = next(iter(message.values())).ByteSize()
-            while waiting and (len(waiting) >= AHEAD or size + length > _AHEAD_BYTES):
-                kind, sequence, freed = waiting.pop(0)
+        messages = [command_message(command, options) for command in commands]
+        try:
+            for command, message in zip(commands, messages):
+                length = next(iter(message.values())).ByteSize()
+                while waiting and (len(waiting) >= AHEAD or size + length > _AHEAD_BYTES):
+                    kind, sequence, freed = waiting.pop(0)
+                    answers.append(await self._answer(kind, sequence))
+                    size -= freed
+                waiting.append((command[0], await self._send(**message), length))
+                size += length
+            for kind, sequence, _ in waiting:
                 answers.append(await self._answer(kind, sequence))
-                size -= freed
-            waiting.append((command[0], await self._send(**message), length))
-            size += length
-        for kind, sequence, _ in waiting:
-            answers.append(await self._answer(kind, sequence))
+        except BaseException as error:
+            if not isinstance(error, Error):
+                self._break()
+            raise
         return answers
 
     async def _answer(self, kind: str, sequence: int) -> Any:
@@ -169,6 +180,8 @@ class Transaction:
     async def rollback(self) -> None:
         """Rolls back. Does nothing if the transaction is over."""
         if self._unit.state not in LIVE:
+            if self._unit.state == "lost":
+                self.cancel()
             return
         if self._awaited or self._unit.is_reading:
             self.cancel()
@@ -181,19 +194,39 @@ class Transaction:
 
     def cancel(self) -> None:
         """Ends the transaction at once: a statement that runs is cancelled, and all is rolled back."""
+        self._unit.cancelled()
         if self._call is not None:
             self._call.cancel()
-        if self._unit.state in LIVE:
-            self._unit.state = "rolled back"
+
+    def _break(self) -> None:
+        """Ends the transaction, as a reply to a command was not read: it would be taken for that of the next one."""
+        self._unit.interrupted("a command was cancelled before its reply had come")
+        self._call.cancel()
 
     # How commands are sent
 
     async def _send(self, **command: Any) -> int:
+        for _ in range(_TURNS if self._unit.is_reading and self._left is None else 0):
+            await asyncio.sleep(0)
+        if self._left is not None:
+            left, self._left = self._left, None
+            await left.close()
         request, sequence = self._unit.request(**command)
         self._awaited += 1
-        await is_written(self._call, request)  # if not, the replies before the end and its status are still to be read
+        try:
+            await is_written(self._call, request)  # if not, the replies before the end and its status are still to be read
+        except asyncio.CancelledError:
+            self._cancelled()
+            raise
         self._awaited -= 1
         return sequence
+
+    def _cancelled(self) -> None:
+        """The task was cancelled while it waited, or `cancel` or the connection's `close` was called meanwhile."""
+        is_ours = self._unit.state not in (*LIVE, "new") or self._connection._is_over
+        self._break()
+        if is_ours:
+            raise_unless_cancelled(self._unit.over())
 
     async def _ask(self, **command: Any) -> Any:
         sequence = await self._send(**command)
@@ -212,6 +245,9 @@ class Transaction:
         except grpc.RpcError as error:
             self._awaited = 0
             raise self._unit.ended(error) from None
+        except asyncio.CancelledError:
+            self._cancelled()
+            raise
         self._awaited -= 1
         if reply is EOF:
             raise self._unit.ended(None)
@@ -231,10 +267,18 @@ class Transaction:
         if kind is None:
             if self._unit.state in LIVE:
                 await self.commit()
-        elif issubclass(kind, Exception):
+            elif self._unit.state == "lost":
+                raise self._unit.error or self._unit.over()
+        elif self._unit.state != "lost" and issubclass(kind, Exception):
             await self.rollback()
         else:
             self.cancel()
+
+    def __del__(self) -> None:
+        # The tasks of grpc hold the call, which would end with the transaction's limits only.
+        unit = getattr(self, "_unit", None)
+        if unit is not None and unit.state not in ("new", "committed", "rolled back"):
+            cancel_later(self._call, self._loop)
 
     def __repr__(self) -> str:
         return f"<rowgate.aio.Transaction {self.state}>"
