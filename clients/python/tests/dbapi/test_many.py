@@ -116,6 +116,23 @@ def test_packed_values_have_the_types_of_their_columns(connect: Connect, backend
     mine.commit()
 
 
+@pytest.mark.parametrize("kind", ["numeric", "float8"])
+@pytest.mark.parametrize("large", [10**14, 2**53 + 1])
+def test_integers_and_floats_may_be_mixed(connect: Connect, backend: str, kind: str, large: int) -> None:
+    if backend != "postgres":
+        pytest.skip("the others type no parameters")
+    mine = connect()
+    cursor = mine.cursor()
+    cursor.execute(f"create temporary table mixed (id int, n {kind}) on commit drop")
+    cursor.executemany("insert into mixed values (%s, %s)", [(n, n / 4 if n % 2 else large) for n in range(40)])
+    cursor.execute("select n from mixed order by id")
+    found = [row[0] for row in cursor.fetchall()]
+    assert found[1] == 0.25 and found[2] == (large if kind == "numeric" else float(large))
+    cursor.execute("select %s", ([1, 2.5, None],))
+    assert cursor.fetchone() == ([1.0, 2.5, None],)
+    mine.rollback()
+
+
 def test_an_integer_that_sqlite_would_round_is_refused(connect: Connect, backend: str) -> None:
     if backend != "sqlite":
         pytest.skip("the others refuse it themselves, or hold it")

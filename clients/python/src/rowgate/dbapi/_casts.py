@@ -16,6 +16,8 @@ from typing import Any, Optional
 from .._values import Json
 
 _INTEGERS = (("int2", 1 << 15), ("int4", 1 << 31), ("int8", 1 << 63))
+# PostgreSQL makes a numeric of a float8 with as many digits.
+_EXACT = 10**15
 _WIDTHS = {"int2": 0, "int4": 1, "int8": 2, "numeric": 3}
 # In this order: a bool is an int, and a datetime is a date.
 _TYPES: tuple[tuple[type, str], ...] = (
@@ -54,20 +56,19 @@ def cast(value: Any) -> str:
     return f"::{name}" if name else ""
 
 
-def common(values: Iterable[Any]) -> str:
-    """One type for all values: the widest of their integers, else the one that they share, else none."""
-    found: Optional[str] = None
-    for value in values:
-        if value is None:
-            continue
-        name = type_of(value)
-        if found is None or found == name:
-            found = name
-        elif found in _WIDTHS and name in _WIDTHS:
-            found = max(found, name, key=_WIDTHS.__getitem__)
-        else:
-            return ""
-    return found or ""
+def common(values: Iterable[Any]) -> Optional[str]:
+    """One type for all values: the widest of their integers, float8 where floats and integers that it holds are mixed, else the one
+    that they share; empty where their place decides. None: there is none, and each value needs its own."""
+    given = [value for value in values if value is not None]
+    names = {type_of(value) for value in given}
+    if len(names) < 2:
+        return names.pop() if names else ""
+    if names <= _WIDTHS.keys():
+        return max(names, key=_WIDTHS.__getitem__)
+    if "float8" not in names:
+        return ""
+    is_exact = names <= {"int2", "int4", "int8", "float8"} and all(abs(value) < _EXACT for value in given if isinstance(value, int))
+    return "float8" if is_exact else None
 
 
 def _leaves(values: list[Any]) -> Iterable[Any]:

@@ -96,6 +96,8 @@ def _bind_all(connection: Connection, operation: str, parameters: list[Any]) -> 
     if len({sql for sql, _ in plain}) > 1:
         return [bind(row, casts.cast) for row in parameters]
     names = [casts.common(column) for column in zip(*(values for _, values in plain))]
+    if None in names:
+        return [bind(row, casts.cast) for row in parameters]
     sql, _ = paramstyles.bind_numbered(plain[0][0], names, lambda name: f"::{name}" if name else "", False)
     return [(sql, values) for _, values in plain]
 
