@@ -52,6 +52,23 @@ def test_a_url_has_the_options_of_connect() -> None:
     }
 
 
+@pytest.mark.parametrize("backend", ["postgres", "mysql", "sqlite"])
+def test_tables_of_the_server_are_not_listed(backend: str) -> None:
+    """Alembic's autogenerate would drop them."""
+    address = os.environ.get(f"ROWGATE_TEST_{backend.upper()}")
+    if not address:
+        pytest.skip(f"ROWGATE_TEST_{backend.upper()} names no server")
+    dialect = "postgresql" if backend == "postgres" else backend
+    engine = create_engine(f"rowgate+{dialect}://{address}")
+    with engine.begin() as connection:
+        connection.execute(text("drop table if exists rowgate_migrations"))
+        connection.execute(text("create table rowgate_migrations (id integer primary key)"))
+        found = sqlalchemy.inspect(connection)
+        assert found.has_table("rowgate_migrations") and "rowgate_migrations" not in found.get_table_names()
+        connection.execute(text("drop table rowgate_migrations"))
+    engine.dispose()
+
+
 def test_raw_sql_may_have_the_placeholders_of_the_usual_driver(engine: Engine) -> None:
     with engine.connect() as connection:
         assert connection.exec_driver_sql("select %s + 1, '100%%'", (1,)).one() == (2, "100%")

@@ -17,6 +17,10 @@ _SWITCHES = ("autocommit", "readonly", "deferrable", "statement_savepoints", "co
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
+# Tables that a server has in a database for its own work: Alembic's autogenerate would drop what the program's metadata has not.
+_OF_THE_SERVER = frozenset(("rowgate_idempotency", "rowgate_migrations"))
+
+
 class Module:
     """`rowgate.dbapi` as the module of PEP 249 of a dialect, whose texts have `$1` already."""
 
@@ -96,6 +100,11 @@ class RowgateDialect:
 
     def get_driver_connection(self, connection: Connection) -> Any:
         return connection.driver_connection
+
+    def get_table_names(self, connection: Any, schema: Optional[str] = None, **options: Any) -> list[str]:
+        """The tables without those of the server's own."""
+        names = super().get_table_names(connection, schema, **options)  # type: ignore[misc]
+        return [name for name in names if name not in _OF_THE_SERVER]
 
     # Isolation levels
 
