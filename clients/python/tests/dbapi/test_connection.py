@@ -276,3 +276,20 @@ def test_arguments_come_in_the_forms_of_psycopg2(address: str) -> None:
         cursor.execute("select 1")
         assert cursor.fetchone() == (1,)
         connection.close()
+
+
+def test_a_float_of_32_bits_has_the_digits_that_it_was_written_with(connect: Connect, backend: str) -> None:
+    if backend == "sqlite":
+        pytest.skip("SQLite has none")
+    cursor = connect().cursor()
+    cursor.execute(f"create temporary table floats (f {'real' if backend == 'postgres' else 'float'})")
+    written = [0.1, -16777216.0, 3.4028234663852886e38, 1e-45, 0.0, 1 / 3, None]
+    cursor.executemany("insert into floats values (%s)", [(value,) for value in written])
+    cursor.execute("select f from floats")
+    found = [row[0] for row in cursor.fetchall()]
+    assert found[:2] == [0.1, -16777216.0] and found[4:] == [0.0, 0.33333334, None]
+    cursor.execute("select count(*) from floats where f = %s" + ("::real" if backend == "postgres" else ""), (found[2],))
+    assert found[2] == written[2] and (backend == "mysql" or cursor.fetchone() == (1,))
+    if backend == "postgres":
+        cursor.execute("select array[0.1, 2.5]::real[], 'NaN'::real")
+        assert str(tuple(cursor.fetchone() or ())) == "([0.1, 2.5], nan)"

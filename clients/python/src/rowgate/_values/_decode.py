@@ -124,18 +124,20 @@ def planner(json_loads: Loads) -> Callable[[Any], Plan]:
     return lambda column: plan(column, json_loads)
 
 
-def plan(column: Any, json_loads: Loads = json.loads) -> Plan:
-    """The plan for a column."""
+def plan(column: Any, json_loads: Loads = json.loads, float32: Optional[Callable[[float], float]] = None) -> Plan:
+    """The plan for a column. `float32` makes floats of those with 32 bits, which come as the same number with 64."""
     kind = DataType(column.type)
     text: Optional[Callable[[str], Any]] = None
     elements: Optional[Callable[[Any], Any]] = None
     if kind is DataType.ARRAY:
         name = column.type_name
         inner = Column("", DataType(column.element_type), type_name=name[:-2] if name.endswith("[]") else name)
-        elements = decoder(inner, json_loads)
+        elements = plan(inner, json_loads, float32).general
     else:
         text = _text_converter(kind, column.type_name, json_loads)
     general = _general(text, elements)
+    if kind is DataType.FLOAT32 and float32 is not None:
+        return Plan("float64_value", float32, _converted(general, float32))
     field = _FIELDS.get(kind)
     if field is None:
         return Plan(None, None, general)
@@ -187,6 +189,14 @@ def _general(
         return getattr(value, kind)
 
     return decode
+
+
+def _converted(decode: Callable[[Any], Any], convert: Callable[[float], float]) -> Callable[[Any], Any]:
+    def decode_and_convert(value: Any) -> Any:
+        found = decode(value)
+        return convert(found) if isinstance(found, float) else found
+
+    return decode_and_convert
 
 
 _BY_KIND = _general()

@@ -77,8 +77,8 @@ def _open(
 ) -> Connection:
     if backend is None:
         backend = _backend(address, name, options)
-    decoder = objects.decoder(backend)
-    database = rowgate.connect(address, database=name, decoder=decoder, json_loads=own.json_loads, **options)
+    decoder = objects.decoder(backend, own.json_loads)
+    database = rowgate.connect(address, database=name, decoder=decoder, **options)
     return Connection(database, backend, own, modes)
 
 

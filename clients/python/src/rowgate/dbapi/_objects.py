@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
+import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Callable, Optional
 
 from .. import _errors as errors
-from .._values._decode import Plan
+from .._values._decode import Plan, plan
 from . import _types as types
 
 Decoder = Callable[[Any], Any]
@@ -27,9 +30,30 @@ _FIELDS = {
 }
 
 
-def decoder(backend: str) -> Optional[Callable[[Any], Plan]]:
-    """The argument `decoder` of `rowgate.connect`: the objects that the rows of this database hold; None: the usual ones."""
-    return _PLANS.get(backend)
+def decoder(backend: str, json_loads: Optional[Callable[[str], Any]]) -> Callable[[Any], Plan]:
+    """The argument `decoder` of `rowgate.connect`: the objects that the rows of this database hold."""
+    return _planner_postgres(json_loads or json.loads) if backend == "postgres" else _PLANS[backend]
+
+
+@lru_cache(maxsize=16)
+def _planner_postgres(json_loads: Callable[[str], Any]) -> Callable[[Any], Plan]:
+    # One for all connections: decoders of rows are kept by it.
+    return lambda column: plan(column, json_loads, _shortest)
+
+
+def _shortest(number: float) -> float:
+    """The float of the fewest digits that is this one in 32 bits: 0.1 in the place of 0.10000000149011612, as drivers read it."""
+    if number - number != 0 or abs(number) == _MOST_FLOAT32:  # rounded, MySQL would not take it again
+        return number
+    for digits in (6, 7, 8):
+        short = float(f"{number:.{digits}g}")
+        if _FLOAT32.unpack(_FLOAT32.pack(short))[0] == number:
+            return short
+    return float(f"{number:.9g}")
+
+
+_FLOAT32 = struct.Struct("f")
+_MOST_FLOAT32 = 3.4028234663852886e38
 
 
 def _plan_sqlite(column: Any) -> Plan:
@@ -41,6 +65,10 @@ def _plan_sqlite(column: Any) -> Plan:
 def _plan_mysql(column: Any) -> Plan:
     decode = _MYSQL.get(column.type)
     return _plan_sqlite(column) if decode is None else Plan(None, None, decode)
+
+
+def _float32(value: Any) -> Any:
+    return _shortest(value.float64_value) if value.HasField("float64_value") else _stored(value)
 
 
 def _stored(value: Any) -> Any:
@@ -98,6 +126,7 @@ def _bits(value: Any) -> Any:
 
 _MYSQL: dict[int, Decoder] = {
     types.BOOL: _bits,
+    types.FLOAT32: _float32,
     types.NUMERIC: _text_as(decimal.Decimal),
     types.DATE: _text_as(datetime.date.fromisoformat),
     types.TIME: _text_as(_timedelta),

@@ -128,6 +128,6 @@ def open_awaited(
     address: str, name: str, backend: str, own: Settings, modes: TransactionModes, options: Mapping[str, Any]
 ) -> AwaitedConnection:
     """Opens a connection of `rowgate.aio`, in the place of `rowgate.connect`."""
-    decoder = objects.decoder(backend)
-    database = aio.connect(address, database=name, decoder=decoder, json_loads=own.json_loads, **options)
+    decoder = objects.decoder(backend, own.json_loads)
+    database = aio.connect(address, database=name, decoder=decoder, **options)
     return AwaitedConnection(database, backend, own, modes)
