@@ -1,19 +1,26 @@
 """Measures this package beside psycopg 3 on the same PostgreSQL: point selects, a million rows, a bulk insert.
 
+The floor of a point select is grpcio alone: the same request as bytes, whose answer nobody decodes.
+
     python measure.py ROWGATE_ADDRESS POSTGRES_URL [ROUNDS]
 
-For each it prints the best of some rounds: the time, and the time that this process computed. It needs psycopg[binary], pandas and pyarrow.
+For each it prints the best of some rounds: the time, and the time that this process computed. It needs psycopg[binary], pandas, pyarrow
+and SQLAlchemy.
 """
 
 import asyncio
 import sys
 import time
+from contextlib import closing
 from typing import Any, Callable, Dict, List, Tuple
 
+import grpc
+import grpc.aio
 import psycopg
+import sqlalchemy
 
 import rowgate
-from rowgate import aio
+from rowgate import _proto, aio, dbapi
 
 ROWS = 1_000_000
 MANY = (
@@ -46,6 +53,20 @@ def main(address: str, url: str, rounds: int) -> None:
     def rowgate_points() -> None:
         for number in range(SELECTS):
             db.query(POINT.format("$1"), number % 1000 + 1).one()
+
+    bytes_of_point = _proto.QueryRequest(sql=POINT.format("$1"), parameters=[_proto.Value(int64_value=7)]).SerializeToString()
+
+    def grpcio_points() -> None:
+        with grpc.insecure_channel(address, db.channel_options) as channel:
+            query = channel.unary_unary("/rowgate.v1.DatabaseService/Query")
+            for _ in range(SELECTS):
+                query(bytes_of_point, timeout=30)
+
+    async def grpcio_aio_points() -> None:
+        async with grpc.aio.insecure_channel(address, db.channel_options) as channel:
+            query = channel.unary_unary("/rowgate.v1.DatabaseService/Query")
+            for _ in range(SELECTS):
+                await query(bytes_of_point, timeout=30)
 
     def psycopg_points() -> None:
         with direct.cursor() as cursor:
@@ -102,6 +123,21 @@ def main(address: str, url: str, rounds: int) -> None:
         with db.transaction() as tx:
             tx.execute_many(INSERT.format("$1", "$2"), rows)
 
+    def dbapi_many() -> None:
+        delete()
+        with closing(dbapi.connect(address)) as connection, connection:
+            connection.cursor().executemany(INSERT.format("%s", "%s"), rows)
+
+    def sqlalchemy_many(engine: Any) -> Callable[[], None]:
+        table = sqlalchemy.table("measured", sqlalchemy.column("id"), sqlalchemy.column("name"))
+
+        def work() -> None:
+            delete()
+            with engine.begin() as connection:
+                connection.execute(table.insert(), [{"id": number, "name": name} for number, name in rows])
+
+        return work
+
     def psycopg_many() -> None:
         delete()
         with direct.transaction(), direct.cursor() as cursor:
@@ -119,8 +155,10 @@ def main(address: str, url: str, rounds: int) -> None:
 
     works: Dict[str, Callable[[], Any]] = {
         f"{SELECTS} point selects, rowgate": rowgate_points,
+        f"{SELECTS} point selects, grpcio alone": grpcio_points,
         f"{SELECTS} point selects, psycopg": psycopg_points,
         f"{SELECTS} point selects, rowgate.aio": lambda: asyncio.run(aio_points()),
+        f"{SELECTS} point selects, grpc.aio alone": lambda: asyncio.run(grpcio_aio_points()),
         f"{SELECTS} point selects, psycopg asyncio": lambda: asyncio.run(psycopg_aio_points()),
         "1 M rows into objects, rowgate": rowgate_rows,
         "1 M rows into objects, psycopg text": psycopg_rows(False),
@@ -130,7 +168,12 @@ def main(address: str, url: str, rounds: int) -> None:
         "1 M rows into pandas, psycopg binary": psycopg_pandas,
         "10 k inserts, rowgate batches": rowgate_batches,
         "10 k inserts, rowgate transaction": rowgate_many,
+        "10 k inserts, rowgate.dbapi executemany": dbapi_many,
         "10 k inserts, psycopg executemany": psycopg_many,
+        "10 k inserts, SQLAlchemy over rowgate": sqlalchemy_many(sqlalchemy.create_engine(f"rowgate+postgresql://{address}")),
+        "10 k inserts, SQLAlchemy over psycopg": sqlalchemy_many(
+            sqlalchemy.create_engine("postgresql+psycopg://" + url.partition("://")[2])
+        ),
         "10 k rows, rowgate copy_in": rowgate_copy,
         "10 k rows, psycopg copy": psycopg_copy,
     }
