@@ -62,6 +62,15 @@ def test_a_signal_cancels_a_query_in_the_database(postgres: rowgate.Connection, 
     assert ends(postgres) and raised.traceback
 
 
+def test_a_signal_cancels_a_stream_in_the_database(postgres: rowgate.Connection, interrupt: None) -> None:
+    stream = postgres.stream(SLEEP)
+    with pytest.raises(KeyboardInterrupt):
+        list(stream)
+    assert ends(postgres)
+    with pytest.raises(rowgate.InterfaceError, match="not read to its end"):
+        list(stream)
+
+
 def test_a_signal_ends_a_transaction(postgres: rowgate.Connection, table: str, interrupt: None) -> None:
     tx = postgres.transaction().begin()
     tx.query("insert into left_rows values (1)")

@@ -125,7 +125,7 @@ class Stream(RowStream):
                 wait_for_ready=self._connection.wait_for_ready,
             )
             try:
-                return self._ended(next(self._call, None))
+                return self._read()
             except grpc.RpcError as error:
                 failure = self._connection._failure(error, self._safety.reads)
             pause = self._clock.pause(failure, self._safety)
@@ -142,13 +142,20 @@ class Stream(RowStream):
             return None
         self._check_readable()
         try:
-            return self._ended(next(self._call, None))
+            return self._read()
         except grpc.RpcError as error:
             self._is_closed = True
             raise self._connection._failure(error, self._safety.reads) from None
 
-    def _ended(self, message: Any) -> Any:
-        """The message; notices the end of the stream."""
+    def _read(self) -> Any:
+        """The next message of the call; None at the end."""
+        try:
+            message = next(self._call, None)
+        except Exception:
+            raise
+        except BaseException:  # a signal
+            self.close()
+            raise
         if message is None:
             self._is_closed = True
             self._parts.check_complete(self._safety.reads)
