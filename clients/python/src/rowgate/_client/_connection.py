@@ -15,7 +15,6 @@ from ._attempts import Attempt, attempts
 from ._caller import READS, Caller, State, outcome_request, safety_of
 from ._failures import Safety
 from ._forks import forks
-from ._interrupt import cancel_interrupted
 from ._listen import Listener
 from ._methods import Methods
 from ._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
@@ -156,9 +155,8 @@ class Connection(Caller):
                 if failed:
                     raise failed[0] from None
                 failure = self._failure(error, reads=False)
-            except BaseException as error:
-                cancel_interrupted(error)
-                self._check_open()
+            except ValueError:
+                self._check_open()  # grpc's error of a channel that another thread has closed meanwhile
                 raise
             pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
             if pause is None:
@@ -228,9 +226,8 @@ class Connection(Caller):
                 )
             except grpc.RpcError as error:
                 failure = self._failure(error, safety.reads)
-            except BaseException as error:
-                cancel_interrupted(error)
-                self._check_open()
+            except ValueError:
+                self._check_open()  # grpc's error of a channel that another thread has closed meanwhile
                 raise
             pause = clock.pause(failure, safety)
             if pause is None:
