@@ -203,3 +203,14 @@ assert db.query("select 3 as three").scalar() == 3
 def test_a_child_of_a_fork_is_told_or_opens_a_channel_of_its_own(address: str, program: str, support: str) -> None:
     environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": support}
     subprocess.run([sys.executable, "-W", "ignore", "-c", program, address], check=True, timeout=60, env=environment)
+
+
+def test_work_that_does_not_run_is_refused(db: rowgate.Connection) -> None:
+    async def later(tx: rowgate.Transaction) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="the work has not run"):
+        db.run_transaction(lambda tx: (yield tx))
+    with pytest.warns(RuntimeWarning, match="never awaited"), pytest.raises(TypeError, match=r"for rowgate\.aio"):
+        db.run_transaction(later)
+        gc.collect()

@@ -124,6 +124,12 @@ def test_what_would_become_another_value_is_refused(value: Any, hint: str) -> No
         encode(value)
 
 
+@pytest.mark.parametrize("given", ["ab", b"ab", {"a": 1}, {1, 2}])
+def test_parameters_are_a_sequence(given: Any) -> None:
+    with rowgate.connect("127.0.0.1:1") as db, pytest.raises(TypeError, match=r"give a list or a tuple of them"):
+        db.execute("select $1, $2", given)
+
+
 def test_a_half_of_a_character_is_told_with_its_parameter() -> None:
     with rowgate.connect("127.0.0.1:1") as db, pytest.raises(ValueError, match=r"parameter \$2: .*surrogates"):
         db.query("select $1, $2", 1, "\ud800")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Sequence, TypeVar
@@ -126,6 +127,8 @@ class Connection(Caller):
         for attempt in attempts(self, retries, options):
             with attempt as tx:
                 result = work(tx)
+                if inspect.isgenerator(result) or inspect.isawaitable(result):
+                    raise TypeError("the work has not run: it is a generator, or asynchronous, which is for rowgate.aio")
         return result  # type: ignore[no-any-return]
 
     def transactions(self, *, retries: int = 3, **options: Unpack[TransactionOptions]) -> Iterator[Attempt]:

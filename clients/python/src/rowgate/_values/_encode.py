@@ -27,6 +27,8 @@ def encode(value: Any) -> Any:
 
 def encode_all(values: Any) -> List[Any]:
     """The messages of all parameters of a statement; a TypeError or ValueError names the one that it means."""
+    if isinstance(values, (str, bytes, dict, set, frozenset)):
+        raise TypeError(f"the parameters are a {type(values).__name__}: give a list or a tuple of them, (value,) for one")
     try:
         return [encode(value) for value in values]
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
