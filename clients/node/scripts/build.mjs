@@ -4,7 +4,7 @@
 // A packed package has no sources and nothing to build, so that `prepare` there does nothing.
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -28,6 +28,16 @@ function installTools() {
   execFileSync('npm', ['install', '--ignore-scripts', '--no-package-lock', '--no-audit', '--no-fund', '--silent'], {
     cwd: root, env: { ...env, NODE_ENV: 'development' }, stdio: 'inherit', shell: process.platform === 'win32',
   });
+}
+
+// A CommonJS program gets the class itself, as `require('pg-cursor')` gives it.
+const CLASSES = ['pg-cursor', 'pg-query-stream'];
+
+function exportClass(module) {
+  appendFileSync(`${module}.js`, 'module.exports = module.exports.default;\n');
+  const declaration = readFileSync(`${module}.d.ts`, 'utf8');
+  const [, name, source] = /\{ (\w+) as default.*\} from '(.*)';/.exec(declaration);
+  writeFileSync(`${module}.d.ts`, `import { ${name} } from '${source}';\nexport = ${name};\n`);
 }
 
 const command = (name) => path.join(root, 'node_modules/.bin', name);
@@ -65,8 +75,7 @@ function compile() {
     cpSync(path.join(out, 'esm', name), path.join(out, 'cjs', name));
   }
   writeFileSync(path.join(out, 'cjs/package.json'), '{ "type": "commonjs" }\n');
-  const license = path.join(root, '../../LICENSE');
-  if (existsSync(license)) cpSync(license, path.join(out, 'LICENSE'));
+  for (const name of CLASSES) exportClass(path.join(out, 'cjs', name));
   run('esbuild', 'src/web.ts', '--bundle', '--format=esm', '--target=es2022', '--minify', '--log-level=warning',
     `--outfile=${path.join(out, 'web.bundle.js')}`);
 }
@@ -76,6 +85,8 @@ try {
   mkdirSync(work);
   generate();
   compile();
+  const license = path.join(root, '../../LICENSE');
+  if (existsSync(license)) cpSync(license, path.join(root, 'LICENSE'));
   rmSync(path.join(root, 'dist'), { recursive: true, force: true });
   renameSync(out, path.join(root, 'dist'));
 } finally {

@@ -74,18 +74,26 @@ type Start = Extract<MessageInitShape<typeof CopyInRequestSchema>['part'], { cas
 export async function copyIn(call: Duplex, start: Start, data: CopyData, isText: boolean, dialect: () => Promise<Dialect>): Promise<CopyInResult> {
   const part = (value: NonNullable<MessageInitShape<typeof CopyInRequestSchema>['part']>) =>
     toBinary(CopyInRequestSchema, create(CopyInRequestSchema, { part: value }));
-  const progress = { isEndSent: false, answer: undefined as Promise<Uint8Array | undefined> | undefined, isAnswered: false };
+  const progress = { isEndSent: false, answer: undefined as Promise<Uint8Array | undefined> | undefined, isAnswered: false, interrupt: () => {} };
+  const messages = isText ? dataMessages(data as CopyTextData) : rowMessages(data as Iterable<readonly unknown[]>, dialect);
   try {
     // The answer may come at any time: a row that cannot be taken fails the call at once.
     progress.answer = call.next();
-    const settle = () => { progress.isAnswered = true; };
+    const settle = () => {
+      progress.isAnswered = true;
+      progress.interrupt();
+    };
     progress.answer.then(settle, settle);
     await call.send(part({ case: 'start', value: start }));
-    for await (const message of isText ? dataMessages(data as CopyTextData) : rowMessages(data as Iterable<readonly unknown[]>, dialect)) {
-      if (progress.isAnswered) break;
-      await call.send(message);
-    }
-    if (!progress.isAnswered) {
+    // An answer ends it also where the data has nothing to send for now.
+    const next = () => new Promise<IteratorResult<Uint8Array> | undefined>((resolve, reject) => {
+      progress.interrupt = () => resolve(undefined);
+      messages.next().then(resolve, reject);
+    });
+    for (let message = await next(); message && !message.done && !progress.isAnswered; message = await next()) await call.send(message.value);
+    if (progress.isAnswered) {
+      messages.return(undefined).catch(() => {});
+    } else {
       progress.isEndSent = true;
       await call.send(part({ case: 'end', value: {} }));
       call.end();

@@ -56,19 +56,24 @@ export class Transaction {
    */
   async *stream<R = Row>(input: StatementInput, second?: readonly unknown[] | StatementOptions, third?: StatementOptions): AsyncGenerator<R, readonly Column[]> {
     const { values, options } = statementArguments(input, second, third);
+    let columns: readonly Column[] = [];
+    for await (const part of this.parts(input, values, options)) {
+      if (part.columns.length > 0) columns = part.columns;
+      yield* part.rows as R[];
+    }
+    return columns;
+  }
+
+  /** The parts of a result as they come. @internal */
+  async *parts(input: StatementInput, values: readonly unknown[], options: StatementOptions): AsyncGenerator<Part, void> {
     const parts = new Handover<Part>();
     const done = this.send(input, values, options, (part) => parts.give(part)).then(() => parts.end(), (error) => parts.fail(error));
-    let columns: readonly Column[] = [];
     try {
-      for (let part = await parts.take(); part; part = await parts.take()) {
-        if (part.columns.length > 0) columns = part.columns;
-        yield* part.rows as R[];
-      }
+      for (let part = await parts.take(); part; part = await parts.take()) yield part;
     } finally {
       parts.drop();
       await done;
     }
-    return columns;
   }
 
   /** Runs `work` behind a savepoint: what it did is undone when it fails, and the transaction goes on. */

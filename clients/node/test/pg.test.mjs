@@ -230,13 +230,12 @@ test('a client listens as one of node-postgres does', async () => {
   await ended;
 });
 
-test('a tagged statement and a stream work here, too, and a cursor says what to write instead', async () => {
+test('a tagged statement and a stream work here, too', async () => {
   assert.deepEqual((await pool.query(sql`select ${5}::int as n`)).rows, [{ n: 5 }]);
   const client = await pool.connect();
   let sum = 0;
   for await (const { n } of client.stream('select n from generate_series(1, $1::int) as n', [1000])) sum += n;
   assert.equal(sum, 500_500);
-  assert.match((await failureOf((async () => client.query({ submit() {}, text: '' }))())).message, /client\.stream/);
   client.release();
 });
 
@@ -245,6 +244,54 @@ test('parsers of a client, of a query, and of all are obeyed', async () => {
   client.setTypeParser(20, (text) => BigInt(text));
   assert.deepEqual((await client.query('select 5::int8 as a, array[5::int8] as b')).rows, [{ a: 5n, b: ['5'] }]);
   assert.deepEqual((await pool.query('select 5::int8 as a')).rows, [{ a: '5' }]);
+  await client.end();
+});
+
+test('a statement has the time that it is given, in a transaction, too', async () => {
+  const short = new rowgate.Pool({ ...config, statement_timeout: 100 });
+  const client = await short.connect();
+  const sleep = { text: 'select pg_sleep(20)' };
+  assert.equal((await failureOf(client.query(sleep))).code, '57014');
+  await client.query('begin');
+  assert.equal(client.getTransactionStatus(), 'T');
+  assert.equal((await failureOf(client.query(sleep))).code, '57014');
+  assert.equal(client.getTransactionStatus(), 'E');
+  await client.query('rollback');
+  assert.equal(client.getTransactionStatus(), 'I');
+  client.release();
+  await short.end();
+  assert.equal((await failureOf(pool.query({ ...sleep, query_timeout: 100 }))).code, '57014');
+});
+
+test('what needs a session of its own is refused outside of a transaction, with what to do instead', async () => {
+  const cases = {
+    "set search_path = 'a'": /hint: write SET LOCAL between BEGIN and COMMIT/, 'select pg_advisory_lock(1)': /hint: take pg_advisory_xact_lock between/, 'create temp table node_pg_temp (id int)': /hint: create it between/,
+    'prepare one as select 1': /hint: send the statement itself/, 'declare one cursor for select 1': /hint: declare it .*pg-cursor/, 'copy pg_class to stdout': /hint: rowgate\/pg-copy-streams/, 'discard all': /hint: send it between/,
+  };
+  for (const [text, hint] of Object.entries(cases)) {
+    const { message, outcome } = await failureOf(pool.query(text));
+    assert.equal(outcome, 'NOT_APPLIED', text);
+    assert.match(message, hint, text);
+  }
+});
+
+test('a Date is sent in UTC where that is the default', async () => {
+  rowgate.defaults.parseInputDatesAsUTC = pg.defaults.parseInputDatesAsUTC = true;
+  try {
+    for (const date of [new Date('2026-01-31T23:02:03.456Z'), new Date(Date.UTC(-43, 2, 15))]) await same(async (each) => shown(await each.query('select $1::text', [date])));
+  } finally {
+    rowgate.defaults.parseInputDatesAsUTC = pg.defaults.parseInputDatesAsUTC = false;
+  }
+});
+
+test('a client is connected once, and tells when it has nothing to do', async () => {
+  const client = new rowgate.Client(config);
+  await client.connect();
+  assert.match((await failureOf(client.connect())).message, /already been connected/);
+  let drained = 0;
+  client.on('drain', () => { drained += 1; });
+  await Promise.all([client.query('select 1'), client.query('select 2')]);
+  assert.equal(drained, 1);
   await client.end();
 });
 
@@ -278,6 +325,7 @@ test('an address comes from a text, from a configuration, and from the environme
       const { address: at, options } = targetOf(configOf(given));
       return [at, options.database, options.token, options.tls];
     } finally {
+      for (const name of Object.keys(process.env)) if (!(name in saved)) delete process.env[name];
       Object.assign(process.env, saved);
     }
   };
@@ -285,4 +333,24 @@ test('an address comes from a text, from a configuration, and from the environme
   assert.deepEqual(of('postgres://ann:secret@db.example.com:5000/shop'), ['db.example.com:5000', 'shop', undefined, undefined]);
   assert.deepEqual(of('postgres://ann:secret@db.example.com/shop?sslmode=require'), ['db.example.com:50051', 'shop', 'secret', true]);
   assert.deepEqual(of({ host: '::1', port: 1, database: 'a' }), ['[::1]:1', 'a', undefined, undefined]);
+  const environment = { PGHOST: 'db', PGPORT: '1', PGDATABASE: 'shop' };
+  assert.deepEqual(of(undefined, environment), ['db:1', 'shop', undefined, undefined]);
+  assert.deepEqual(of(undefined, { ...environment, ROWGATE_ADDRESS: 'rowgate:2', ROWGATE_DATABASE: 'other' }), ['rowgate:2', 'other', undefined, undefined]);
+  // A connection string goes before what stands beside it, as with node-postgres.
+  assert.deepEqual(of({ connectionString: 'postgres://a/b', database: 'c', host: 'd', port: 5 }), ['a:5', 'b', undefined, undefined]);
+  assert.deepEqual(of('postgres://a/b?sslmode=no-verify'), ['a:50051', 'b', undefined, { rejectUnauthorized: false }]);
+  assert.deepEqual(of('postgres://a/b?sslmode=disable'), ['a:50051', 'b', undefined, undefined]);
+  assert.deepEqual(of({ host: 'a', ssl: { servername: 'b', ca: ['x', Buffer.from('y')] }, password: 'p' }), ['a:50051', undefined, 'p', { serverName: 'b', ca: 'x\ny' }]);
+  for (const refused of ['postgres://a/b?options=-c%20search_path%3Dx', { options: '-c search_path=x' }]) assert.throws(() => of(refused), /search_path=x cannot be set[^]*SET LOCAL/);
+  assert.throws(() => of(undefined, { PGOPTIONS: '-c work_mem=1MB' }), /SET LOCAL/);
+  rowgate.defaults.host = 'by-default';
+  rowgate.defaults.max = 3;
+  try {
+    assert.deepEqual(of(), ['by-default:50051', undefined, undefined, undefined]);
+    assert.deepEqual(of({ host: 'a' }), ['a:50051', undefined, undefined, undefined]);
+    assert.equal(new rowgate.Pool().options.max, 3);
+  } finally {
+    delete rowgate.defaults.host;
+    delete rowgate.defaults.max;
+  }
 });

@@ -1,26 +1,23 @@
 import { EventEmitter } from 'node:events';
 import { Database } from '../database.js';
 import { RowgateError } from '../errors/error.js';
-import { Sql } from '../sql.js';
+import type { Sql } from '../sql.js';
 import { GrpcTransport } from '../transport/grpc.js';
-import { configOf, targetOf, type ClientConfig } from './config.js';
+import { NamedStatements, queryOf, type PgQuery } from './arguments.js';
+import { configOf, targetOf, timeoutOf, type ClientConfig } from './config.js';
 import { controlOf, type Control } from './control.js';
+import { explained } from './explain.js';
+import { Listening } from './listening.js';
 import { escapeIdentifier, escapeLiteral, writePgValue } from './parameters.js';
-import { controlResult, queryResult, type QueryResult } from './result.js';
+import { controlResult, queryResult } from './result.js';
 import { Session } from './session.js';
+import type {
+  Notification, QueryArrayConfig, QueryArrayResult, QueryCallback, QueryConfig, QueryConfigValues, QueryInput, QueryResult, Submittable,
+} from './shapes.js';
 import { statementsOf } from './split.js';
+import { isSubmittable, submittedOf, type Connection, type Submitted } from './submit.js';
 import { pgTypist, TypeOverrides, type TypeParser, type TypeParsers } from './types.js';
 
-export interface QueryConfig {
-  text: string;
-  values?: readonly unknown[];
-  rowMode?: 'array' | string;
-  types?: TypeParsers;
-  /** Taken and not needed: the server prepares statements by their texts. */
-  name?: string;
-}
-
-export type QueryCallback = (error: Error | undefined, result: QueryResult) => void;
 type Callback = (error?: Error) => void;
 
 /** The database of a configuration, with the values of node-postgres. */
@@ -29,42 +26,34 @@ export function databaseOf(config: ClientConfig, parsers: TypeParsers): Database
   return new Database(new GrpcTransport(address, options), options, { write: writePgValue, typist: pgTypist(parsers) });
 }
 
-interface Normal {
-  readonly text: string;
-  readonly values: readonly unknown[] | undefined;
-  readonly isArrays: boolean;
-  readonly types: TypeParsers | undefined;
-  readonly callback: QueryCallback | undefined;
-}
-
-// query(text, values?, callback?), query(config, callback?), query(sql`…`).
-function normal(config: string | QueryConfig | Sql, second: unknown, third: unknown): Normal {
-  const callback = [third, second, (config as { callback?: unknown } | null)?.callback].find((each) => typeof each === 'function');
-  if (config instanceof Sql) config = config.compile('postgres') as QueryConfig;
-  const given = typeof config === 'string' ? { text: config } : config;
-  if (given === null || given === undefined) throw new TypeError('Client was passed a null or undefined query');
-  if (typeof (given as { submit?: unknown }).submit === 'function') {
-    throw new TypeError('cursors and query streams of node-postgres need its protocol\nhint: client.stream(text, values) iterates over the rows as they come');
-  }
-  if (typeof given.text !== 'string') throw new TypeError('a query is a text, or an object with a text');
-  const values = Array.isArray(second) ? second : given.values;
-  return { text: given.text, values, isArrays: given.rowMode === 'array', types: given.types, callback: callback as QueryCallback | undefined };
+export interface Client {
+  on(event: 'drain' | 'end' | 'connect', listener: () => void): this;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: 'notification', listener: (message: Notification) => void): this;
+  on(event: 'notice', listener: (notice: Error & { channel?: string; since?: Date }) => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 
 /** A client as node-postgres has it: one statement after the other, and transactions by BEGIN and COMMIT. */
 export class Client extends EventEmitter {
   readonly database: string | undefined;
+  readonly user: string | undefined;
   readonly host: string;
   readonly port: number;
+  readonly ssl: boolean;
   readonly processID = null;
   readonly connectionParameters: ClientConfig;
   private readonly parsers: TypeOverrides;
   private readonly own: Database;
   private readonly isShared: boolean;
   private readonly session: Session;
-  private readonly listening = new Map<string, AbortController>();
+  private readonly listening: Listening;
+  private readonly statements = new NamedStatements();
+  private readonly submitted = new Set<Submitted>();
+  private readonly connection: Connection;
   private last: Promise<unknown> = Promise.resolve();
   private running = 0;
+  private isConnected = false;
   private isEnded = false;
 
   /** `shared` is the database of a pool. */
@@ -74,13 +63,24 @@ export class Client extends EventEmitter {
     this.connectionParameters = config;
     const { address, options } = targetOf(config);
     this.database = options.database;
+    this.user = config.user;
     const [, host = address, port = ''] = /^(?:https?:\/\/)?(.*?)(?::(\d+))?$/.exec(address) ?? [];
     this.host = host;
     this.port = Number(port);
-    this.parsers = new TypeOverrides(config.types);
+    this.ssl = Boolean(options.tls);
+    this.parsers = new TypeOverrides(config.types as TypeParsers | undefined);
     this.own = shared ?? databaseOf(config, this.parsers);
     this.isShared = shared !== undefined;
-    this.session = new Session(this.own, config.idle_in_transaction_session_timeout || undefined);
+    const timeout = timeoutOf(config);
+    this.session = new Session(this.own, { statement: timeout, idle: config.idle_in_transaction_session_timeout || undefined });
+    this.listening = new Listening(this.own, this);
+    this.connection = {
+      database: this.own,
+      timeout,
+      isInTransaction: () => this.session.isInTransaction,
+      run: (query) => this.run(query),
+      rows: (query) => this.session.rows(statementOf(this.statements.named(query))),
+    };
   }
 
   /** Asks the server for its databases: so an address that is wrong fails here. */
@@ -90,22 +90,24 @@ export class Client extends EventEmitter {
     return promised(this.reach(), callback);
   }
 
-  /** Runs a statement; several of them, separated by semicolons, where there are no values. */
-  query<R = any>(text: string | QueryConfig | Sql, values?: readonly unknown[]): Promise<QueryResult<R>>;
-  query(text: string | QueryConfig | Sql, callback: QueryCallback): void;
-  query(text: string | QueryConfig | Sql, values: readonly unknown[] | undefined, callback: QueryCallback): void;
-  query(config: string | QueryConfig | Sql, second?: unknown, third?: unknown): Promise<any> | void {
-    const query = normal(config, second, third);
-    // Most often nothing runs, and nothing is waited for.
-    const run = this.running === 0 ? this.run(query) : this.last.then(() => this.run(query));
-    this.running += 1;
-    const done = () => {
-      this.running -= 1;
-    };
-    this.last = run.then(done, done);
-    if (!query.callback) return run;
+  /**
+   * Runs a statement; several of them, separated by semicolons, where there are no values. A submitted object, as a Query or a
+   * cursor, is returned itself.
+   */
+  query<T extends Submittable>(object: T): T;
+  query<R extends any[] = any[], I = any[]>(config: QueryArrayConfig<I>, values?: QueryConfigValues<I>): Promise<QueryArrayResult<R>>;
+  query<R = any, I = any[]>(input: string | QueryConfig<I> | Sql, values?: QueryConfigValues<I>): Promise<QueryResult<R>>;
+  query<R extends any[] = any[], I = any[]>(config: QueryArrayConfig<I>, callback: (error: Error, result: QueryArrayResult<R>) => void): void;
+  query<R = any, I = any[]>(input: string | QueryConfig<I> | Sql, callback: QueryCallback<R>): void;
+  query<R = any, I = any[]>(input: string | QueryConfig<I> | Sql, values: QueryConfigValues<I> | undefined, callback: QueryCallback<R>): void;
+  query(input: unknown, second?: unknown, third?: unknown): any {
+    if (isSubmittable(input)) return this.submit(submittedOf(input), second, third);
+    const query = queryOf(input as QueryInput, second, third);
+    const result = this.queued(() => this.run(query));
     const { callback } = query;
-    run.then((result) => process.nextTick(callback, undefined, result), (error: Error) => process.nextTick(callback, error));
+    if (!callback) return result;
+    result.then((done) => process.nextTick(callback, undefined, done), (error: Error) => process.nextTick(callback, error));
+    return undefined;
   }
 
   /** The rows of a statement as they come, outside of a transaction: for await (const row of client.stream(text, values)). */
@@ -135,23 +137,31 @@ export class Client extends EventEmitter {
     return escapeLiteral(text);
   }
 
+  /** `I` without a transaction, `T` in one, `E` in one that failed. */
+  getTransactionStatus(): 'I' | 'T' | 'E' {
+    return this.session.status;
+  }
+
   /** Nothing to keep alive. */
   ref(): void {}
   unref(): void {}
 
   /** True if something is to be undone before somebody else uses it. @internal */
   get isDirty(): boolean {
-    return this.running > 0 || this.session.isInTransaction || this.listening.size > 0;
+    return this.running > 0 || this.session.isInTransaction || !this.listening.isEmpty;
   }
 
   /** Leaves nothing behind for the next user of a pool's client: an open transaction is rolled back. @internal */
   async reset(): Promise<void> {
+    for (const object of this.submitted) object.abandon();
     await this.last;
     this.session.reset();
-    this.unlisten(undefined);
+    this.listening.unlisten(undefined);
   }
 
   private async reach(): Promise<void> {
+    if (this.isConnected || this.isShared) throw new Error('Client has already been connected. You cannot reuse a client.');
+    this.isConnected = true;
     try {
       await this.own.serverInfo({ timeout: Number(this.connectionParameters.connectionTimeoutMillis) || undefined });
     } catch (error) {
@@ -161,75 +171,73 @@ export class Client extends EventEmitter {
     this.emit('connect');
   }
 
-  private async run(query: Normal): Promise<QueryResult | QueryResult[]> {
-    if (this.isEnded) throw new Error('Client was closed and is not queryable');
-    const control = controlOf(query.text);
-    if (control) return this.control(control);
-    if (!query.values?.length && query.text.includes(';')) {
-      const statements = statementsOf(query.text, await this.own.dialect());
-      if (statements.length > 1) return this.several(statements, query);
-    }
-    return this.one(query.text, query);
+  // Most often nothing runs, and nothing is waited for.
+  private queued<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.running === 0 ? work() : this.last.then(work);
+    this.running += 1;
+    this.last = run.then(this.onDone, this.onDone);
+    return run;
   }
 
-  private one(text: string, { values, isArrays, types }: Normal): Promise<QueryResult> {
-    return this.session.run({ text, values: values ?? [], isArrays, typist: types && pgTypist(types) });
+  private readonly onDone = (): void => {
+    this.running -= 1;
+    if (this.running === 0) this.emit('drain');
+  };
+
+  private submit(object: Submitted, second: unknown, third: unknown): Submitted {
+    const callback = [second, third].find((each) => typeof each === 'function');
+    const taker = object as { callback?: unknown };
+    if (callback && 'callback' in object) taker.callback ??= callback;
+    this.submitted.add(object);
+    void this.queued(async () => {
+      if (this.isEnded) object.fail(new Error('Client was closed and is not queryable'));
+      else await object.submit(this.connection);
+      this.submitted.delete(object);
+    });
+    return object;
+  }
+
+  private async run(given: PgQuery): Promise<QueryResult | QueryResult[]> {
+    if (this.isEnded) throw new Error('Client was closed and is not queryable');
+    const query = this.statements.named(given);
+    const { text, values } = query;
+    try {
+      const control = controlOf(text);
+      if (control) return await this.control(control);
+      if (!values?.length && text.includes(';')) {
+        const statements = statementsOf(text, await this.own.dialect());
+        if (statements.length > 1) return await this.several(statements, query);
+      }
+      return await this.session.run(statementOf(query));
+    } catch (error) {
+      throw explained(error, text);
+    }
   }
 
   // As the simple protocol does it: all of them are one transaction, unless they control it themselves.
-  private async several(statements: readonly string[], query: Normal): Promise<QueryResult[]> {
+  private async several(statements: readonly string[], query: PgQuery): Promise<QueryResult[]> {
     const controls = statements.map((text) => controlOf(text));
     if (!this.session.isInTransaction && !controls.some(Boolean)) {
-      const results = await this.own.batch(statements, { rowMode: query.isArrays ? 'array' : 'object' });
+      const results = await this.own.batch(statements, { rowMode: query.isArrays ? 'array' : 'object', ...(query.timeout && { timeout: query.timeout }) });
       return results.map((result) => queryResult(result, query.isArrays));
     }
     const results: QueryResult[] = [];
     for (const [index, text] of statements.entries()) {
-      results.push(await (controls[index] ? this.control(controls[index]) : this.one(text, query)));
+      results.push(await (controls[index] ? this.control(controls[index]) : this.session.run({ ...statementOf(query), text })));
     }
     return results;
   }
 
   private async control(control: Control): Promise<QueryResult> {
     if (control.kind === 'listen') {
-      await this.listen(control.channel);
+      await this.listening.listen(control.channel);
       return controlResult('LISTEN');
     }
     if (control.kind === 'unlisten') {
-      this.unlisten(control.channel);
+      this.listening.unlisten(control.channel);
       return controlResult('UNLISTEN');
     }
     return this.session.control(control);
-  }
-
-  // LISTEN is done when the database listens. What ends it later is an error of the client, as a lost connection is.
-  private listen(channel: string): Promise<void> {
-    if (this.listening.has(channel)) return Promise.resolve();
-    const controller = new AbortController();
-    this.listening.set(channel, controller);
-    return new Promise((resolve, reject) => {
-      const follow = async () => {
-        for await (const event of this.own.listen(channel, { signal: controller.signal })) {
-          if (event.type === 'listening') resolve();
-          else if (event.type === 'gap') this.emit('notice', Object.assign(new Error('notifications may be missing: the connection was lost'), { channel, since: event.since }));
-          else this.emit('notification', { channel: event.channel, payload: event.payload, processId: event.processId, name: 'notification', length: 0 });
-        }
-      };
-      follow().catch((error: Error) => {
-        this.listening.delete(channel);
-        if (controller.signal.aborted) return;
-        reject(error);
-        if (this.listenerCount('error') > 0) this.emit('error', error);
-      });
-    });
-  }
-
-  private unlisten(channel: string | undefined): void {
-    for (const [name, controller] of this.listening) {
-      if (channel !== undefined && channel !== name) continue;
-      controller.abort();
-      this.listening.delete(name);
-    }
   }
 
   private async finish(): Promise<void> {
@@ -240,6 +248,9 @@ export class Client extends EventEmitter {
     this.emit('end');
   }
 }
+
+const statementOf = ({ text, values, isArrays, types, timeout }: PgQuery) => (
+  { text, values: values ?? [], isArrays, typist: types && pgTypist(types), timeout });
 
 /** A promise, or a call of `callback` where there is one. */
 export function promised(work: Promise<void>, callback: Callback | undefined): Promise<void> | void {

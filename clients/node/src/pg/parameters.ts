@@ -1,5 +1,6 @@
 import type { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { NEEDS_DIALECT, writeValue, type Dialect } from '../values/encode.js';
+import { defaults } from './defaults.js';
 
 /** Writes a value as node-postgres sends it: as text that the database parses, bytes as they are. */
 export function writePgValue(writer: BinaryWriter, value: unknown, dialect: Dialect | undefined): void {
@@ -24,7 +25,7 @@ export function prepareValue(value: unknown, seen: readonly unknown[] = []): str
   if (value === null || value === undefined) return null;
   if (value instanceof Uint8Array) return value;
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  if (value instanceof Date) return localText(value);
+  if (value instanceof Date) return defaults.parseInputDatesAsUTC ? utcText(value) : localText(value);
   if (Array.isArray(value)) return arrayLiteral(value);
   if (typeof value !== 'object') return String(value);
   if (typeof (value as ToPostgres).toPostgres === 'function') {
@@ -48,6 +49,13 @@ function element(value: unknown): string {
 }
 
 const pad = (number: number, digits: number) => String(number).padStart(digits, '0');
+
+function utcText(date: Date): string {
+  if (Number.isNaN(date.getTime())) throw new TypeError('a parameter is an invalid Date');
+  const year = date.getUTCFullYear();
+  const rest = date.toISOString().slice(-20, -1);
+  return `${pad(year < 1 ? 1 - year : year, 4)}${rest}+00:00${year < 1 ? ' BC' : ''}`;
+}
 
 // The clock of this machine with its offset: a timestamp without a zone is what the clock shows.
 function localText(date: Date): string {

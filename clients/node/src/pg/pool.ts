@@ -1,10 +1,13 @@
 import { EventEmitter } from 'node:events';
 import type { Database } from '../database.js';
 import type { Sql } from '../sql.js';
-import { Client, databaseOf, promised, type QueryCallback, type QueryConfig } from './client.js';
+import { Client, databaseOf, promised } from './client.js';
 import { configOf, type PoolConfig } from './config.js';
-import type { QueryResult } from './result.js';
-import { TypeOverrides } from './types.js';
+import type {
+  QueryArrayConfig, QueryArrayResult, QueryCallback, QueryConfig, QueryConfigValues, QueryInput, QueryResult, Submittable,
+} from './shapes.js';
+import { isSubmittable, submittedOf, type Submitted } from './submit.js';
+import { TypeOverrides, type TypeParsers } from './types.js';
 
 /** A client of a pool. `release` gives it back; with an error, or true, it is not used again. */
 export class PoolClient extends Client {
@@ -19,11 +22,18 @@ export class PoolClient extends Client {
   }
 }
 
-type ConnectCallback = (error: Error | undefined, client: PoolClient | undefined, release: (error?: Error | boolean) => void) => void;
+type ConnectCallback = (error: Error, client: PoolClient, release: (error?: any) => void) => void;
 
 interface Waiting {
   take(client: PoolClient): void;
   fail(error: Error): void;
+}
+
+export interface Pool {
+  on(event: 'error', listener: (error: Error, client: PoolClient) => void): this;
+  on(event: 'release', listener: (error: Error | boolean | undefined, client: PoolClient) => void): this;
+  on(event: 'connect' | 'acquire' | 'remove', listener: (client: PoolClient) => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 
 /**
@@ -42,8 +52,8 @@ export class Pool extends EventEmitter {
   constructor(given?: string | PoolConfig) {
     super();
     const config = configOf(given) as PoolConfig;
-    this.options = { ...config, max: Number(config.max) || 10 };
-    this.shared = databaseOf(config, new TypeOverrides(config.types));
+    this.options = { ...config, max: Number(config.max ?? config.poolSize) || 10 };
+    this.shared = databaseOf(config, new TypeOverrides(config.types as TypeParsers | undefined));
   }
 
   get totalCount(): number {
@@ -56,6 +66,11 @@ export class Pool extends EventEmitter {
 
   get waitingCount(): number {
     return this.waiting.length;
+  }
+
+  /** The clients of this pool do not expire. */
+  get expiredCount(): number {
+    return 0;
   }
 
   get ending(): boolean {
@@ -73,20 +88,28 @@ export class Pool extends EventEmitter {
     const client = this.acquire();
     if (!callback) return client;
     client.then(
-      (taken) => process.nextTick(callback, undefined, taken, (error?: Error | boolean) => taken.release(error)),
-      (error: Error) => process.nextTick(callback, error, undefined, () => {}),
+      (taken) => process.nextTick(callback as (...given: unknown[]) => void, undefined, taken, (error?: Error | boolean) => taken.release(error)),
+      (error: Error) => process.nextTick(callback as (...given: unknown[]) => void, error, undefined, () => {}),
     );
   }
 
-  /** Runs a statement on some client. */
-  query<R = any>(text: string | QueryConfig | Sql, values?: readonly unknown[]): Promise<QueryResult<R>>;
-  query(text: string | QueryConfig | Sql, callback: QueryCallback): void;
-  query(text: string | QueryConfig | Sql, values: readonly unknown[] | undefined, callback: QueryCallback): void;
-  query(config: string | QueryConfig | Sql, second?: unknown, third?: unknown): Promise<any> | void {
+  /**
+   * Runs a statement on some client; several of them, separated by semicolons, where there are no values. A submitted object, as a Query or a
+   * cursor, is returned itself.
+   */
+  query<T extends Submittable>(object: T): T;
+  query<R extends any[] = any[], I = any[]>(config: QueryArrayConfig<I>, values?: QueryConfigValues<I>): Promise<QueryArrayResult<R>>;
+  query<R = any, I = any[]>(input: string | QueryConfig<I> | Sql, values?: QueryConfigValues<I>): Promise<QueryResult<R>>;
+  query<R extends any[] = any[], I = any[]>(config: QueryArrayConfig<I>, callback: (error: Error, result: QueryArrayResult<R>) => void): void;
+  query<R = any, I = any[]>(input: string | QueryConfig<I> | Sql, callback: QueryCallback<R>): void;
+  query<R = any, I = any[]>(input: string | QueryConfig<I> | Sql, values: QueryConfigValues<I> | undefined, callback: QueryCallback<R>): void;
+  query(input: unknown, second?: unknown, third?: unknown): any {
+    if (isSubmittable(input)) return this.submit(submittedOf(input), second, third);
     const callback = [third, second].find((each): each is QueryCallback => typeof each === 'function');
-    const result = this.run(config, Array.isArray(second) ? second : undefined);
+    const result = this.run(input as QueryInput, typeof second === 'function' ? undefined : second);
     if (!callback) return result;
     result.then((done) => process.nextTick(callback, undefined, done), (error: Error) => process.nextTick(callback, error));
+    return undefined;
   }
 
   /** Waits for the clients that are in use, then ends the connection. */
@@ -96,13 +119,22 @@ export class Pool extends EventEmitter {
     return promised(this.finish(), callback);
   }
 
-  private async run(config: string | QueryConfig | Sql, values: readonly unknown[] | undefined): Promise<unknown> {
+  private async run(input: QueryInput, values: unknown): Promise<any> {
     const client = await this.acquire();
     try {
-      return await client.query(config, values);
+      return await client.query(input, values as unknown[]);
     } finally {
       client.release();
     }
+  }
+
+  // Its client is given back when the object has ended.
+  private submit(object: Submitted, second: unknown, third: unknown): Submitted {
+    this.acquire().then((client) => {
+      client.once('drain', () => client.release());
+      client.query(object as never, second as never, third as never);
+    }, (error: Error) => object.fail(error));
+    return object;
   }
 
   private async acquire(): Promise<PoolClient> {

@@ -1,4 +1,5 @@
 import type { Result } from '../result.js';
+import type { QueryResult } from './shapes.js';
 import { oidOf } from './types.js';
 
 export interface FieldDef {
@@ -9,17 +10,6 @@ export interface FieldDef {
   dataTypeSize: number;
   dataTypeModifier: number;
   format: string;
-}
-
-/** What `query` gives, as node-postgres has it. */
-export interface QueryResult<R = any> {
-  /** The first word of the command: `SELECT`, `INSERT`, `CREATE`. */
-  command: string;
-  rowCount: number | null;
-  oid: number;
-  rows: R[];
-  fields: FieldDef[];
-  rowAsArray: boolean;
 }
 
 /** Commands whose tag has a count in PostgreSQL. */

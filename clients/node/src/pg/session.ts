@@ -5,7 +5,9 @@ import { Result } from '../result.js';
 import type { Transaction } from '../transaction.js';
 import type { Typist } from '../values/typing.js';
 import type { Control } from './control.js';
-import { controlResult, queryResult, type QueryResult } from './result.js';
+import { controlResult, queryResult } from './result.js';
+import { StreamSource, TransactionSource, type RowSource } from './row-source.js';
+import type { QueryResult } from './shapes.js';
 
 /** A statement of the program's, with its values. */
 export interface PgStatement {
@@ -14,6 +16,16 @@ export interface PgStatement {
   readonly isArrays: boolean;
   /** Other parsers than those of the client. */
   readonly typist: Typist | undefined;
+  /** Milliseconds; those of the client without. */
+  readonly timeout: number | undefined;
+}
+
+/** Milliseconds; what the server sets without. */
+export interface SessionLimits {
+  /** Of each statement. */
+  readonly statement: number | undefined;
+  /** Between two statements of a transaction. */
+  readonly idle: number | undefined;
 }
 
 /**
@@ -27,10 +39,15 @@ export class Session {
   /** True after a statement failed: only ROLLBACK and ROLLBACK TO help. */
   private isFailed = false;
 
-  constructor(private readonly database: Database, private readonly idleTimeout: number | undefined) {}
+  constructor(private readonly database: Database, private readonly limits: SessionLimits) {}
 
   get isInTransaction(): boolean {
     return this.modes !== undefined;
+  }
+
+  /** As the protocol of PostgreSQL has it: idle, in a transaction, in one that failed. */
+  get status(): 'I' | 'T' | 'E' {
+    return !this.modes ? 'I' : this.isFailed ? 'E' : 'T';
   }
 
   /** Runs one statement, in the transaction if there is one. */
@@ -38,15 +55,26 @@ export class Session {
     if (!this.modes) return queryResult(await this.alone(statement), statement.isArrays);
     try {
       const { transaction, begun } = this.opened();
-      const result = transaction.query(statement.text, statement.values, formOf(statement));
+      const result = transaction.query(statement.text, statement.values, this.formOf(statement));
       // The failure of the beginning is that of the statement, too, and says more.
       const [, done] = await Promise.all([begun, result]);
       return queryResult(done, statement.isArrays);
     } catch (error) {
-      // What is wrong with a value is noticed here, and the transaction does not know of it.
-      if (error instanceof RowgateError) this.isFailed = true;
+      this.noted(error);
       throw error;
     }
+  }
+
+  /** The rows of one statement as they come, in the transaction if there is one; without a timeout for as long as they are read. */
+  rows(statement: PgStatement): RowSource {
+    const { text, values, isArrays } = statement;
+    if (!this.modes) {
+      return new StreamSource(this.database.stream(text, values, formOf(statement)), isArrays);
+    }
+    const { transaction, begun } = this.opened();
+    // The failure of the beginning is that of the statement, too.
+    begun?.catch(() => {});
+    return new TransactionSource(transaction.parts(text, values, formOf(statement)), isArrays, (error) => this.noted(error));
   }
 
   /** Runs a text that controls the transaction. */
@@ -97,7 +125,7 @@ export class Session {
 
   private opened(): { transaction: Transaction; begun: Promise<void> | undefined } {
     if (this.transaction) return { transaction: this.transaction, begun: undefined };
-    const { transaction, begun } = this.database.open({ ...this.modes, idleTimeout: this.idleTimeout });
+    const { transaction, begun } = this.database.open({ ...this.modes, idleTimeout: this.limits.idle });
     this.transaction = transaction;
     return { transaction, begun };
   }
@@ -131,12 +159,21 @@ export class Session {
       else if (control.kind === 'release') await Promise.all([begun, transaction.release(name)]);
       else await Promise.all([begun, transaction.rollbackTo(name)]);
     } catch (error) {
-      // What is wrong with a value is noticed here, and the transaction does not know of it.
-      if (error instanceof RowgateError) this.isFailed = true;
+      this.noted(error);
       throw error;
     }
     if (control.kind === 'rollbackTo') this.isFailed = false;
     return controlResult({ savepoint: 'SAVEPOINT', release: 'RELEASE', rollbackTo: 'ROLLBACK' }[control.kind as 'savepoint']);
+  }
+
+  // What is wrong with a value is noticed here, and the transaction does not know of it.
+  private noted(error: unknown): void {
+    if (error instanceof RowgateError) this.isFailed = true;
+  }
+
+  // Outside of a transaction the database of the client has its time.
+  private formOf(statement: PgStatement) {
+    return { ...formOf(statement), timeout: statement.timeout ?? this.limits.statement };
   }
 
   private finish(isChained: boolean): void {
@@ -146,7 +183,10 @@ export class Session {
   }
 }
 
-const formOf = ({ isArrays, typist }: PgStatement) => ({ rowMode: isArrays ? 'array' as const : 'object' as const, typist });
+function formOf({ isArrays, typist, timeout }: PgStatement): { rowMode: 'array' | 'object'; typist: Typist | undefined; timeout?: number } {
+  const rowMode = isArrays ? 'array' : 'object';
+  return timeout === undefined ? { rowMode, typist } : { rowMode, typist, timeout };
+}
 
 /** Texts whose results were too large for one message; the last ones. */
 const large = new Set<string>();
