@@ -1,6 +1,7 @@
 // What a lost connection means: nothing is sent twice that may have been applied, and errors say what is known.
 
 import { randomUUID } from 'node:crypto';
+import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { connect, TransportFailure } from 'rowgate';
 import { address, assert, failureOf, freePort, startServer, until, Way } from './harness.mjs';
@@ -110,6 +111,16 @@ test('a call that was never sent has applied nothing', async () => {
   assert.ok(error instanceof TransportFailure);
   assert.deepEqual([error.outcome, error.retryAfter], ['NOT_APPLIED', undefined]);
   assert.match(error.message, /^no connection to Rowgate: connect ECONNREFUSED 127\.0\.0\.1:\d+$/);
+  // Behind a failed attempt the next one waits.
+  assert.match((await failureOf(db.query('insert into t values (1)'))).message, /^no connection to Rowgate: (?:connect ECONNREFUSED|the attempt before has failed)/);
+  const other = net.createServer((socket) => socket.on('error', () => {}).end('hello'));
+  await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const wrong = connect(`127.0.0.1:${other.address().port}`);
+  const { message, outcome } = await failureOf(wrong.query('insert into t values (1)'));
+  assert.match(message, /does not speak HTTP\/2\nhint: give the port of Rowgate/);
+  assert.equal(outcome, 'NOT_APPLIED');
+  wrong.close();
+  other.close();
   const unknown = connect('nowhere.invalid:50051');
   assert.equal((await failureOf(unknown.query('insert into t values (1)'))).outcome, 'NOT_APPLIED');
   unknown.close();

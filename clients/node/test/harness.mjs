@@ -82,13 +82,14 @@ export async function freePort() {
   return port;
 }
 
-/** A server of a test's own over SQLite. */
-export async function startServer(configuration = '') {
+/** A server of a test's own over SQLite; `prepare` makes files in its folder. */
+export async function startServer(configuration = '', prepare = () => {}) {
   assert.ok(process.env.ROWGATE_BIN, 'ROWGATE_BIN is not set: run scripts/verify node');
   const folder = mkdtempSync(path.join(tmpdir(), 'rowgate-node-'));
   const [grpc, ops] = [await freePort(), await freePort()];
   writeFileSync(path.join(folder, 'rowgate.toml'),
     `[grpc]\nlisten = "127.0.0.1:${grpc}"\n[ops]\nlisten = "127.0.0.1:${ops}"\n[databases.main]\nurl = "sqlite:test.db"\n${configuration}`);
+  prepare(folder);
   const child = spawn(process.env.ROWGATE_BIN, ['serve'], { cwd: folder, stdio: 'ignore' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   await until('the server listens', () => new Promise((resolve) => {

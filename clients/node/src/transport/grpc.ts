@@ -17,8 +17,8 @@ export interface TlsOptions {
 
 export interface GrpcOptions {
   tls?: boolean | TlsOptions;
-  /** The caller's token. It is sent over TLS only. */
-  token?: string;
+  /** The caller's token, or a function that is asked for it before each call. It is sent over TLS only. */
+  token?: string | (() => string | Promise<string>);
   /** HTTP/2 connections to the server; calls take turns. 1 without. */
   connections?: number;
   /** Further options of grpc-js for the channel. */
@@ -144,10 +144,25 @@ function credentialsOf(isSecure: boolean, { tls, token }: GrpcOptions): grpc.Cha
   const channel = grpc.credentials.createSsl(pem(files.ca), pem(files.key), pem(files.cert),
     files.rejectUnauthorized === undefined ? {} : { rejectUnauthorized: files.rejectUnauthorized });
   if (!token) return channel;
-  const metadata = new grpc.Metadata();
-  metadata.set('authorization', `Bearer ${token}`);
-  const bearer = grpc.credentials.createFromMetadataGenerator((_, callback) => callback(null, metadata));
-  return grpc.credentials.combineChannelCredentials(channel, bearer);
+  return grpc.credentials.combineChannelCredentials(channel, grpc.credentials.createFromMetadataGenerator(bearer(token)));
+}
+
+const NO_TOKEN = 'there is no token for the call';
+
+function bearer(token: string | (() => string | Promise<string>)): Parameters<typeof grpc.credentials.createFromMetadataGenerator>[0] {
+  const metadataOf = (text: string) => {
+    const metadata = new grpc.Metadata();
+    metadata.set('authorization', `Bearer ${text}`);
+    return metadata;
+  };
+  if (typeof token === 'string') {
+    const known = metadataOf(token);
+    return (_, callback) => callback(null, known);
+  }
+  return (_, callback) => {
+    Promise.resolve().then(token).then((text) => callback(null, metadataOf(text)),
+      (error: Error) => callback(Object.assign(new Error(`${NO_TOKEN}: ${error.message}`), { code: grpc.status.UNAUTHENTICATED })));
+  };
 }
 
 function callOptions({ timeout, signal }: CallLimits): grpc.CallOptions {
@@ -177,10 +192,20 @@ function statusFrom(error: unknown): Status {
   if (code === grpc.status.OK) return { code: grpc.status.INTERNAL, message: 'the answer has no message', details: [] };
   if (typeof code !== 'number') return { code: grpc.status.UNKNOWN, message: message ?? String(error), details: [], cause: error };
   const text = details || message || '';
+  const [noToken] = new RegExp(`${NO_TOKEN}: .*`, 's').exec(text) ?? [];
+  if (code === grpc.status.UNAUTHENTICATED && noToken) return { code, message: noToken, details: [], isUnsent: true };
   // grpc-js says so of a call for which it had no connection. Nothing else that ends a call is known to be before the request.
   const isUnsent = code === grpc.status.UNAVAILABLE && /^(?:\w+: )?(?:No connection established|Name resolution failed)/.test(text);
-  const why = isUnsent ? `no connection to Rowgate: ${/Error: (.+?)\. Resolution note/.exec(text)?.[1] ?? text}` : text;
-  return { code, message: why, details: [], isUnsent };
+  return { code, message: isUnsent ? `no connection to Rowgate: ${whyUnsent(text)}` : text, details: [], isUnsent };
+}
+
+// As grpc-js tells it: "round_robin: No connection established. Last error: Error: connect ECONNREFUSED …. Resolution note: ".
+function whyUnsent(text: string): string {
+  const cause = /Error: (.+?)\. Resolution note/.exec(text)?.[1];
+  if (cause) return cause;
+  if (/Last error: null/.test(text)) return 'the attempt before has failed, and the next one has not been made yet';
+  if (!/Failed to connect|Socket closed/.test(text)) return text;
+  return "what answers at this address does not speak HTTP/2\nhint: give the port of Rowgate's gRPC (grpc.listen), not that of PostgreSQL; over TLS write https://";
 }
 
 class ReadableSource implements MessageSource {
