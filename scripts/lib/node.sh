@@ -9,6 +9,8 @@ verify_node() {
   fi
   postgres_require
   mariadb_require
+  # The servers of other parts read them, too: they end with this one.
+  local -x ROWGATE_ADDRESS PGHOST PGPORT PGUSER PGDATABASE ROWGATE_PAGE_PORT
   part 'node: a server on SQLite, PostgreSQL and MariaDB' node_server
   part 'node: the package is built by its installation' node_install
   part 'node: types' npm --prefix clients/node run --silent types
@@ -28,12 +30,11 @@ verify_node() {
   clean_up
 }
 
-# Sets and exports what the tests read.
+# Sets what the tests read.
 node_server() {
   start_postgres
   start_mariadb 'create database shop character set utf8mb4' "create user app@'%' identified by 'secret'" \
     "grant all on shop.* to app@'%'"
-  export ROWGATE_PAGE_PORT
   ROWGATE_PAGE_PORT=$(free_port)
   start_server node <<TOML
 [grpc.web]
@@ -47,8 +48,9 @@ url = "$postgres_url"
 [databases.mariadb]
 url = "mysql://app:secret@127.0.0.1:$mariadb_port/shop"
 TOML
-  export ROWGATE_ADDRESS=$server_address ROWGATE_BIN=$server_bin
-  export PGHOST=127.0.0.1 PGPORT=$postgres_port PGUSER=postgres PGDATABASE=postgres
+  export ROWGATE_BIN=$server_bin
+  ROWGATE_ADDRESS=$server_address
+  PGHOST=127.0.0.1 PGPORT=$postgres_port PGUSER=postgres PGDATABASE=postgres
 }
 
 # `prepare` builds it: nothing that was built before is used.
@@ -65,6 +67,7 @@ node_tests() {
 node_packed() {
   mkdir -p "$scratch/packed"
   npm pack ./clients/node --silent --pack-destination "$scratch/packed"
+  [[ $(tar -tzf "$scratch"/packed/rowgate-*.tgz) == *package/LICENSE* ]] || die 'the package holds no LICENSE'
   node_used "$scratch/packed" "$scratch"/packed/rowgate-*.tgz
 }
 
@@ -96,6 +99,11 @@ node_used() (
   const answers = [await db.sql`select ${"hello"} as greeting`, await web(process.env.ROWGATE_ADDRESS).sql`select ${"hello"} as greeting`];
   const pool = new pg.Pool();
   answers.push(await pool.query("select $1 as greeting", ["hello"]));
+  const client = await pool.connect();
+  answers.push({ rows: await client.query(new Cursor("select $1 as greeting", ["hello"])).read(1) });
+  answers.push({ rows: await client.query(new QueryStream("select $1 as greeting", ["hello"])).toArray() });
+  client.release();
+  if (typeof from !== "function") throw new Error("pg-copy-streams has no from");
   console.log(...answers.map(({ rows }) => rows[0].greeting));
   db.close();
   await pool.end();
@@ -104,16 +112,22 @@ node_used() (
 import { connect } from 'rowgate';
 import { connect as web } from 'rowgate/web';
 import pg from 'rowgate/pg';
+import Cursor from 'rowgate/pg-cursor';
+import QueryStream from 'rowgate/pg-query-stream';
+import { from } from 'rowgate/pg-copy-streams';
 $greets
 JS
   cat >common.cjs <<JS
 const { connect } = require('rowgate');
 const { connect: web } = require('rowgate/web');
 const pg = require('rowgate/pg');
+const Cursor = require('rowgate/pg-cursor');
+const QueryStream = require('rowgate/pg-query-stream');
+const { from } = require('rowgate/pg-copy-streams');
 $greets
 JS
   for language in esm.mjs common.cjs; do
-    [ "$(env -u NODE_PATH -u PGDATABASE node "$language")" = 'hello hello hello' ] || die "$language does not print what it should"
+    [ "$(env -u NODE_PATH -u PGDATABASE node "$language")" = 'hello hello hello hello hello' ] || die "$language does not print what it should"
   done
   du -sh node_modules
 )
