@@ -48,8 +48,12 @@ export class TransactCall {
   /** Sends a command that returns nothing. */
   command(command: Command): Promise<void> {
     const sequence = (this.sequence += 1);
+    const isLast = command.case === 'commit' || command.case === 'rollback';
     if (command.case === 'commit') this.isCommitSent = true;
-    return this.ask(toBinary(TransactRequestSchema, create(TransactRequestSchema, { sequence, command })), sequence);
+    const reply = this.ask(toBinary(TransactRequestSchema, create(TransactRequestSchema, { sequence, command })), sequence);
+    // With it in one write: nothing may come behind it.
+    if (isLast) this.duplex.end();
+    return reply;
   }
 
   /** Sends a statement; its parts go to `sink`. */
@@ -145,7 +149,6 @@ export class TransactCall {
 
   /** Ends the call after its last reply, and waits for the end. */
   async close(): Promise<void> {
-    this.duplex.end();
     this.finish(new TypeError('the transaction is over'));
     // The status after the last reply says nothing more.
     await this.duplex.next().catch(() => {});
