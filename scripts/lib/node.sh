@@ -16,7 +16,7 @@ verify_node() {
   part 'node: types' npm --prefix clients/node run --silent types
   part 'node: tests' node_tests
   part 'node: packed, and used from nothing' node_packed
-  part 'node: Drizzle and Kysely' node_orms
+  part 'node: Drizzle, Kysely, Knex, TypeORM and Sequelize' node_orms
   part 'node: installed from a clone by one command' node_from_clone
   local browser
   if browser=$(page_browser); then
@@ -73,10 +73,10 @@ node_packed() {
 
 # Beside the packed package.
 node_orms() (
-  # Drizzle itself imports pg, and uses the pool that it gets.
+  # Drizzle itself imports pg, and uses the pool that it gets; Knex, TypeORM and Sequelize use the module that they get.
   cp clients/node/test/programs/orms.mjs "$scratch/packed"
   cd "$scratch/packed"
-  npm install --loglevel=error --no-package-lock --no-audit --no-fund --no-save drizzle-orm kysely pg
+  npm install --loglevel=error --no-package-lock --no-audit --no-fund --no-save drizzle-orm kysely knex pg reflect-metadata sequelize typeorm
   node orms.mjs
 )
 

@@ -42,6 +42,8 @@ export class Client extends EventEmitter {
   readonly port: number;
   readonly ssl: boolean;
   readonly processID = null;
+  /** Without events: there is no connection of this client alone. ORMs listen to it. */
+  readonly connection = new EventEmitter();
   readonly connectionParameters: ClientConfig;
   private readonly parsers: TypeOverrides;
   private readonly own: Database;
@@ -50,7 +52,7 @@ export class Client extends EventEmitter {
   private readonly listening: Listening;
   private readonly statements = new NamedStatements();
   private readonly submitted = new Set<Submitted>();
-  private readonly connection: Connection;
+  private readonly link: Connection;
   private last: Promise<unknown> = Promise.resolve();
   private running = 0;
   private isConnected = false;
@@ -74,7 +76,7 @@ export class Client extends EventEmitter {
     const timeout = timeoutOf(config);
     this.session = new Session(this.own, { statement: timeout, idle: config.idle_in_transaction_session_timeout || undefined });
     this.listening = new Listening(this.own, this);
-    this.connection = {
+    this.link = {
       database: this.own,
       timeout,
       isInTransaction: () => this.session.isInTransaction,
@@ -191,7 +193,7 @@ export class Client extends EventEmitter {
     this.submitted.add(object);
     void this.queued(async () => {
       if (this.isEnded) object.fail(new Error('Client was closed and is not queryable'));
-      else await object.submit(this.connection);
+      else await object.submit(this.link);
       this.submitted.delete(object);
     });
     return object;

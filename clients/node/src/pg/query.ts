@@ -16,7 +16,6 @@ export interface Query<R = any> {
  *
  * With a listener for `row`, and without a callback, rows are told as they come, and not kept.
  */
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class Query<R = any, I extends any[] = any> extends EventEmitter implements Submitted {
   readonly text: string;
   readonly values: I | undefined;
