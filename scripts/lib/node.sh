@@ -100,7 +100,7 @@ node_used() (
   const pool = new pg.Pool();
   answers.push(await pool.query("select $1 as greeting", ["hello"]));
   const client = await pool.connect();
-  answers.push({ rows: await client.query(new Cursor("select $1 as greeting", ["hello"])).read(1) });
+  answers.push({ rows: await client.query(new Cursor("select $1 as greeting", ["hello"])).read(2) });
   answers.push({ rows: await client.query(new QueryStream("select $1 as greeting", ["hello"])).toArray() });
   client.release();
   if (typeof from !== "function") throw new Error("pg-copy-streams has no from");
