@@ -228,3 +228,11 @@ async def test_a_transaction_that_nobody_holds_is_rolled_back(adb: aio.Connectio
     del tx
     gc.collect()
     await adb.query("insert into awaited values (1, 2)", timeout=20)
+
+
+async def test_a_second_task_is_told_that_a_transaction_is_in_use(adb: aio.Connection) -> None:
+    async with adb.transaction() as tx:
+        first, second = await asyncio.gather(tx.query("select 1 as n"), tx.query("select 2 as n"), return_exceptions=True)
+        assert isinstance(first, rowgate.Result) and first.scalar() == 1
+        assert isinstance(second, rowgate.InterfaceError) and "one task uses it at a time" in str(second)
+        assert (await tx.query("select 3 as n")).scalar() == 3

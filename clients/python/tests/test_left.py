@@ -214,3 +214,15 @@ def test_work_that_does_not_run_is_refused(db: rowgate.Connection) -> None:
     with pytest.warns(RuntimeWarning, match="never awaited"), pytest.raises(TypeError, match=r"for rowgate\.aio"):
         db.run_transaction(later)
         gc.collect()
+
+
+def test_a_second_thread_is_told_that_a_transaction_is_in_use(postgres: rowgate.Connection) -> None:
+    with postgres.transaction() as tx:
+        waiting = threading.Thread(target=tx.query, args=("select pg_sleep(1) /* left in the middle */",))
+        waiting.start()
+        while postgres.query(RUNNING).scalar() == 0:
+            time.sleep(0.01)
+        with pytest.raises(rowgate.InterfaceError, match="one thread uses it at a time"):
+            tx.query("select 2")
+        waiting.join()
+        assert tx.query("select 3 as n").scalar() == 3

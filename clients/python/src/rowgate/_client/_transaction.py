@@ -217,6 +217,8 @@ class Transaction:
 
     def _send(self, **command: Any) -> int:
         self._check_process()
+        if self._awaited and self._unit.state in LIVE:
+            raise InterfaceError("another thread waits for a command of this transaction: one thread uses it at a time")
         if self._left is not None:
             left, self._left = self._left, None
             left.close()

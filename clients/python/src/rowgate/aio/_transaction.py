@@ -206,6 +206,8 @@ class Transaction:
     # How commands are sent
 
     async def _send(self, **command: Any) -> int:
+        if self._awaited and self._unit.state in LIVE:
+            raise InterfaceError("another task waits for a command of this transaction: one task uses it at a time")
         for _ in range(_TURNS if self._unit.is_reading and self._left is None else 0):
             await asyncio.sleep(0)
         if self._left is not None:
