@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Iterator
 
 import pytest
 from servers import address_of
 
 import rowgate
+from rowgate import dbapi
 
 RUNNING = "select count(*) from pg_stat_activity where state = 'active' and query like '%left in the middle%' and pid <> pg_backend_pid()"
 SLEEP = "select pg_sleep(60) /* left in the middle */"
@@ -226,3 +227,18 @@ def test_a_second_thread_is_told_that_a_transaction_is_in_use(postgres: rowgate.
             tx.query("select 2")
         waiting.join()
         assert tx.query("select 3 as n").scalar() == 3
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_a_signal_leaves_a_connection_of_the_dbapi_usable(postgres: rowgate.Connection, interrupt: None, autocommit: bool) -> None:
+    with closing(dbapi.connect(address_of("postgres"), autocommit=autocommit)) as connection:
+        cursor = connection.cursor()
+        with pytest.raises(KeyboardInterrupt):
+            cursor.execute(SLEEP)
+        if not autocommit:
+            with pytest.raises(dbapi.Error, match="a command was interrupted") as raised:
+                cursor.execute("select 1")
+            assert raised.value.outcome == "NOT_APPLIED"
+            connection.rollback()
+        cursor.execute("select 2")
+        assert cursor.fetchone() == (2,) and ends(postgres)
