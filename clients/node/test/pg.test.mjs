@@ -273,6 +273,11 @@ test('what needs a session of its own is refused outside of a transaction, with 
     assert.equal(outcome, 'NOT_APPLIED', text);
     assert.match(message, hint, text);
   }
+  const sqlite = new rowgate.Pool({ ...config, database: 'main' });
+  const { reason, message } = await failureOf(sqlite.query('create temp table node_pg_temp (id int)'));
+  assert.equal(reason, 'SESSION_STATE');
+  assert.doesNotMatch(message, /BEGIN/);
+  await sqlite.end();
 });
 
 test('a Date is sent in UTC where that is the default', async () => {

@@ -212,7 +212,7 @@ export class Client extends EventEmitter {
       }
       return await this.session.run(statementOf(query));
     } catch (error) {
-      throw explained(error, text);
+      throw await explained(error, text, () => this.own.dialect());
     }
   }
 

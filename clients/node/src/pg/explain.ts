@@ -1,4 +1,5 @@
 import { RowgateError } from '../errors/error.js';
+import type { Dialect } from '../values/encode.js';
 
 const IN_TRANSACTION = 'between BEGIN and COMMIT on one client';
 const FOR_ALL = "what all statements need belongs into the URL of the database in Rowgate's configuration";
@@ -21,9 +22,11 @@ function hintOf({ reason }: RowgateError, text: string): string | undefined {
   return undefined;
 }
 
-/** The same error, which says what to do here. */
-export function explained(error: unknown, text: string): unknown {
+/** The same error, which says what to do here. The other databases refuse some of it everywhere: there the server's hint stands. */
+export async function explained(error: unknown, text: string, dialect: () => Promise<Dialect>): Promise<unknown> {
   const hint = error instanceof RowgateError ? hintOf(error, text) : undefined;
-  if (hint !== undefined) Object.assign(error as object, { message: `${(error as Error).message}\nhint: ${hint}`, hint });
+  if (hint !== undefined && (await dialect().catch(() => undefined)) === 'postgres') {
+    Object.assign(error as object, { message: `${(error as Error).message}\nhint: ${hint}`, hint });
+  }
   return error;
 }
