@@ -156,12 +156,14 @@ impl Database {
             return Ok(());
         };
         let is_kept =
-            lifetime == EffectLifetime::Transaction && matches!(place, StatementPlace::Batch(_));
+            lifetime != EffectLifetime::Session && matches!(place, StatementPlace::Batch(_));
         if is_kept || self.settings().session_statements == SessionStatements::Allow {
             return Ok(());
         }
         let end = match lifetime {
-            EffectLifetime::Session => "session, which is reset behind this call",
+            EffectLifetime::Session | EffectLifetime::Unit => {
+                "session, which is reset behind this call"
+            }
             EffectLifetime::Transaction => "transaction, and this statement is one of its own",
         };
         let message = format!("{what} lasts for the {end}");

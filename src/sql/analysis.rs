@@ -26,7 +26,7 @@ pub(crate) struct Analysis {
     pub client_copy: bool,
     /// More facts of a statement of MySQL or MariaDB; `None` of another.
     pub mysql: Option<Arc<MysqlStatement>>,
-    /// The effect on the session that it has; only of PostgreSQL: SQLite's own authorizer decides there.
+    /// The effect on the session that it has; not of SQLite, whose own authorizer decides.
     pub session_state: Option<SessionState>,
     /// The class, as far as the parser understood all of it. Always [`StatementClass::Other`] for
     /// SQLite, which decides by itself whether a statement only reads.
@@ -115,7 +115,8 @@ impl Analyzer {
         };
         let session_state = match self.dialect {
             Dialect::Postgres => session_state(sql),
-            Dialect::Sqlite | Dialect::Mysql => None,
+            Dialect::Mysql => mysql.as_ref().and_then(|facts| facts.session_state),
+            Dialect::Sqlite => None,
         };
         let class = match self.dialect {
             Dialect::Postgres if transaction_control.is_none() => classify_text(sql),

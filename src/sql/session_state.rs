@@ -22,6 +22,8 @@ pub(crate) enum EffectLifetime {
     Session,
     /// The end of the transaction: it is kept in a batch, and alone it is gone at once.
     Transaction,
+    /// The end of the session, but a batch has one to itself.
+    Unit,
 }
 
 /// The longest text, in bytes, whose tokens are held all at once. A longer one is mostly data: its tokens would take

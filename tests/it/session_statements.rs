@@ -15,9 +15,15 @@ struct Documented {
     cells: [&'static str; 3],
 }
 
-fn documented() -> Vec<Documented> {
+/// The rows of PostgreSQL, and those of MySQL and MariaDB.
+fn documented() -> [Vec<Documented>; 2] {
     let (_, section) = PAGE.split_once("## Statements of the session").expect("it has the section");
     let section = section.split("\n## ").next().expect("it has text");
+    let (postgres, mysql) = section.split_once("\n### MySQL").expect("it has both tables");
+    [postgres, mysql].map(rows)
+}
+
+fn rows(section: &'static str) -> Vec<Documented> {
     let rows = section.lines().filter_map(|line| {
         let (sql, cells) = line.strip_prefix("| `")?.split_once("` | ")?;
         let cells: Vec<_> = cells.trim_end_matches(" |").split(" | ").collect();
@@ -39,7 +45,7 @@ fn cell<T>(result: Result<T, Failure>) -> &'static str {
 async fn each_call_takes_and_refuses_what_the_page_says() {
     let service = Service::start(Backend::Postgres).await;
     let client = &service.client;
-    let rows = documented();
+    let [rows, _] = documented();
     assert!(rows.len() > 20, "the table is found");
     let mut transaction = client.begin().await;
     for Documented { sql, cells } in rows {
@@ -89,4 +95,36 @@ async fn where_they_are_allowed_they_run_and_the_next_caller_sees_nothing_of_the
     results.await.expect("it runs");
     let left = client.must("select to_regclass('n')::text, current_setting('work_mem')", &[]).await;
     assert_eq!(left.rows[0].values, [Value::null(), Value::text("4MB")]);
+}
+
+#[tokio::test]
+async fn each_call_takes_and_refuses_on_mariadb_what_the_page_says() {
+    /// As [`cell`], of a call that may have other reasons to refuse.
+    fn any<T>(result: Result<T, Failure>) -> &'static str {
+        match result {
+            Err(failure) if failure.reason == "TRANSACTION_CONTROL" => "refused",
+            other => cell(other),
+        }
+    }
+
+    let service = Service::start(Backend::Mariadb).await;
+    let client = &service.client;
+    client.must("create table t (id int)", &[]).await;
+    let [_, rows] = documented();
+    assert!(rows.len() > 10, "the table is found");
+    for Documented { sql, cells } in rows {
+        let one = cell(client.query(sql, &[]).await);
+        assert_eq!(cell(client.stream(request(sql, &[])).await), one, "{sql}");
+        let many = any(client.batch(batch(&["select 1", sql])).await);
+        let mut transaction = client.begin().await;
+        let inside = any(transaction.query(sql, &[]).await);
+        transaction.rollback().await.expect("it goes on, or was never sent");
+        assert_eq!([one, many, inside], cells, "{sql}");
+    }
+    let left = "select @a, is_free_lock('a'), database()";
+    for _ in 0..20 {
+        let left = client.must(left, &[]).await;
+        let expected = [Value::null(), Value::int64(1), Value::text("test")];
+        assert_eq!(left.rows[0].values, expected);
+    }
 }

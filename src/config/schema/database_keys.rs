@@ -163,9 +163,9 @@ section! {
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is
         /// all that the database reports.
         error_details: ErrorDetails = OneOf(&["safe", "full"]), "safe";
-        /// PostgreSQL's statements whose effect is the session's (SET, LISTEN, temporary tables, advisory
-        /// locks of the session), outside a Transact: `refuse` answers SESSION_STATE, `allow` runs them, and
-        /// the reset behind the call removes what they did. It never decides if a session is reset.
+        /// Statements whose effect is the session's (SET, USE, LISTEN, temporary tables, locks of the session), outside a
+        /// Transact, on PostgreSQL, MySQL and MariaDB: `refuse` answers SESSION_STATE, `allow` runs them, and the reset
+        /// behind the call removes what they did. It never decides if a session is reset.
         session_statements: SessionStatements = OneOf(&["refuse", "allow"]), "refuse";
         /// The directory of the files of `rowgate migrate`, as `V1__create_orders.sql`.
         migrations: String = Text, "migrations";

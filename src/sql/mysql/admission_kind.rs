@@ -1,6 +1,8 @@
 //! The admission of a statement to a batch or a transaction.
 
-use UnitAdmission::{Admitted, ImplicitCommit, TransactionControl, UnknownVariable};
+use UnitAdmission::{
+    Admitted, ImplicitCommit, SessionStatement, TransactionControl, UnknownVariable,
+};
 
 /// The admission of a statement to a batch or a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub(crate) enum UnitAdmission {
     TransactionControl(&'static str),
     /// It commits the transaction that it runs in, or may.
     ImplicitCommit(&'static str),
+    /// It changes what later statements of the session mean, or reads beside the transaction.
+    SessionStatement(&'static str),
     /// It sets a variable that may change how a transaction ends, or how texts are read.
     UnknownVariable,
 }
@@ -27,7 +31,7 @@ impl UnitAdmission {
     pub(crate) fn control(self) -> Option<&'static str> {
         let control = match self {
             TransactionControl(control) => control,
-            Admitted | ImplicitCommit(_) | UnknownVariable => return None,
+            Admitted | ImplicitCommit(_) | SessionStatement(_) | UnknownVariable => return None,
         };
         let is_known = CONTROL.contains(&control)
             || [START, SET_TRANSACTION, SET_AUTOCOMMIT].contains(&control);

@@ -7,12 +7,15 @@ mod admission_kind;
 mod builtin_functions;
 mod definition;
 mod plain;
+mod session_statement;
 mod set_variables;
 mod table_name;
 mod tokens;
 mod unit_admission;
 
 use tokens::{Kind, LexError, Token, Tokens};
+
+use super::session_state::SessionState;
 
 pub(crate) use admission_kind::UnitAdmission;
 pub(crate) use definition::Definition;
@@ -32,6 +35,8 @@ pub(crate) struct MysqlStatement {
     /// The text that is sent, or the reason why none is.
     pub(crate) text: Result<MysqlText, Unsendable>,
     pub(crate) unit: UnitAdmission,
+    /// The effect on the session that it has.
+    pub(crate) session_state: Option<SessionState>,
     /// All tables that it names, if it is plain: it leaves nothing behind in its session if they do not.
     pub(crate) tables: Option<Vec<MysqlTable>>,
     /// It reads, as far as no function in it writes.
@@ -76,12 +81,15 @@ impl MysqlStatement {
             let unit = leading.unit;
             return Self { unit, ..Self::unsendable(Unsendable::Several { line }) };
         }
-        let tables = (sql.len() <= MAX_PLAIN_BYTES && !has_executable_comment)
-            .then(|| plain::tables(&tokens, leading.command))
+        let is_readable = sql.len() <= MAX_PLAIN_BYTES && !has_executable_comment;
+        let session_state = is_readable
+            .then(|| session_statement::session_state(&tokens, leading.command, leading.unit, sql))
             .flatten();
+        let tables = is_readable.then(|| plain::tables(&tokens, leading.command)).flatten();
         Self {
             text: Ok(translated(sql, start, &tokens)),
             unit: leading.unit,
+            session_state,
             reads: leading.reads,
             calls_unknown: has_executable_comment || plain::calls_unknown(&tokens),
             command: leading.command,
@@ -109,6 +117,7 @@ impl MysqlStatement {
         Self {
             text: Err(why),
             unit: UnitAdmission::TransactionControl("a text that cannot be read"),
+            session_state: None,
             tables: None,
             reads: false,
             calls_unknown: true,

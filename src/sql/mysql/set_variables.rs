@@ -63,6 +63,23 @@ pub(super) fn unit(tokens: &[Token<'_>], sql: &str) -> UnitAdmission {
     }
 }
 
+/// Returns true if SET changes this session alone: not the server, an account, or the next transaction.
+pub(super) fn are_of_session(tokens: &[Token<'_>], sql: &str) -> bool {
+    let beyond = ["PASSWORD", "DEFAULT", "RESOURCE", "TRANSACTION", "STATEMENT"];
+    if is_any(tokens.get(1), &beyond) {
+        return false;
+    }
+    let scopes = ["GLOBAL", "PERSIST", "PERSIST_ONLY"];
+    each_assignment(tokens.get(1..).unwrap_or_default()).all(|assignment| {
+        let Some(first) = assignment.first() else { return true };
+        let variable = sql[first.start..first.end].trim_start_matches('@');
+        let name = variable.split('.').next().unwrap_or_default();
+        let is_global = |word: &str| scopes.iter().any(|scope| scope.eq_ignore_ascii_case(word));
+        // With blanks, as in `@@ global . a`, the scope is a token of its own.
+        !is_global(name) && !(name.is_empty() && is_any(assignment.get(1), &scopes))
+    })
+}
+
 fn is_scope(token: &Token<'_>) -> bool {
     is_any(Some(token), &["SESSION", "GLOBAL", "LOCAL"])
 }

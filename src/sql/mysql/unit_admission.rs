@@ -3,7 +3,9 @@
 //! MySQL commits the open transaction for most statements that are no data modification, even when they fail, and tells
 //! nobody ("Statements That Cause an Implicit Commit"). So a unit takes what is known not to.
 
-use super::admission_kind::UnitAdmission::{self, Admitted, ImplicitCommit, TransactionControl};
+use super::admission_kind::UnitAdmission::{
+    self, Admitted, ImplicitCommit, SessionStatement, TransactionControl,
+};
 use super::admission_kind::{CONTROL, START};
 use super::definition::{Definition, PLAIN_COMMANDS};
 use super::set_variables;
@@ -207,6 +209,7 @@ fn unit(words: &[&str], command: &'static str) -> UnitAdmission {
         }
         // These run a text that nobody has read.
         "PREPARE" | "EXECUTE" | "DEALLOCATE" => TransactionControl(command),
+        "USE" | "HANDLER" => SessionStatement(command),
         OTHER => TransactionControl("a statement that is not known"),
         _ => ImplicitCommit(command),
     }

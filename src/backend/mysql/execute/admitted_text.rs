@@ -27,6 +27,14 @@ pub(crate) fn admit_to_unit(facts: &MysqlStatement) -> Result<()> {
         UnitAdmission::TransactionControl(keyword) => {
             format!("{keyword} controls the transaction, which SQL text may not do here")
         }
+        UnitAdmission::SessionStatement(keyword) => {
+            let message =
+                format!("{keyword} is of the session, and cannot be part of a transaction");
+            return Err(Error::new(ErrorKind::TransactionControl, message).with_hint(
+                "Name the database before the table, as in shop.orders, and read with SELECT. Nothing of this call was sent \
+                 to the database.",
+            ));
+        }
         UnitAdmission::UnknownVariable => {
             "SET may change how the transaction ends or how texts are read: the variable is none \
              of those known to be harmless"
