@@ -113,8 +113,8 @@ postgres_private_resume() {
   "${postgres_as[@]}" "$ROWGATE_PG_BIN/postgres" -D "$dir/data" -k "$dir" -h 127.0.0.1 -p "$port" -F \
     >"$dir/server.log" 2>&1 </dev/null &
   postgres_pid=$!
-  for tries in $(seq 100); do
-    [ "$tries" -lt 100 ] || die "PostgreSQL did not start: $(tail -n 3 "$dir/server.log")"
+  for tries in $(seq 600); do
+    [ "$tries" -lt 600 ] || die "PostgreSQL did not start: $(tail -n 3 "$dir/server.log")"
     ! grep -qs '^ready' "$dir/data/postmaster.pid" || return 0
     sleep 0.05
   done
