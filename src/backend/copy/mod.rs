@@ -6,11 +6,13 @@
 mod copy_source;
 mod copy_table;
 mod data_place;
+mod end_marker;
 mod text_form;
 mod text_rows;
 
 pub(crate) use copy_source::{CopyData, CopyIn, CopyWriter};
 pub(crate) use copy_table::{CopyTable, is_same_column};
 pub(crate) use data_place::{BAD_FORMAT, at_line, bad_data, row_too_large};
+pub(crate) use end_marker::{EndSearch, behind_end};
 pub(crate) use text_form::{CopyText, TextFormat};
 pub(crate) use text_rows::{TextRows, unset_kind, write_text_row};

@@ -3,7 +3,7 @@
 //! A record ends with a line, but for line breaks in quotes or behind a backslash. Each byte is looked at once for
 //! that, however the pieces are cut.
 
-use crate::backend::copy::{CopyText, TextFormat, bad_data, row_too_large};
+use crate::backend::copy::{CopyText, TextFormat, bad_data, behind_end, row_too_large};
 use crate::error::{Error, Result};
 
 /// The line that ends the data.
@@ -35,6 +35,7 @@ pub(super) struct RecordParser {
     /// The line on which the last quotation mark opened.
     quoted_from: u64,
     skips_header: bool,
+    /// The end of the data was read.
     pub(super) has_ended: bool,
 }
 
@@ -65,9 +66,6 @@ impl RecordParser {
 
     /// Takes the next piece.
     pub(super) fn feed(&mut self, piece: &[u8]) {
-        if self.has_ended {
-            return;
-        }
         self.buffer.drain(..self.start);
         self.scanned -= self.start;
         self.start = 0;
@@ -75,6 +73,9 @@ impl RecordParser {
     }
 
     /// Returns the next record that is complete.
+    ///
+    /// # Errors
+    /// It is too large, or there is data behind the end.
     pub(super) fn next(&mut self) -> Result<Option<Record>> {
         while !self.has_ended {
             let Some(end) = self.find_end() else {
@@ -88,7 +89,8 @@ impl RecordParser {
                 return Ok(Some(record));
             }
         }
-        Ok(None)
+        let is_over = self.start == self.buffer.len();
+        if is_over { Ok(None) } else { Err(behind_end(self.form.format, self.lines)) }
     }
 
     /// Returns the last record, if there is one without a line break behind it.
@@ -318,7 +320,8 @@ mod tests {
         check(csv, ",\"\",x", &[(1, &["-", "", "x"])]);
         check(csv, "\"a\nb\",\"c\"\"d\"\n1,2\n", &[(2, &["a\nb", "c\"d"]), (3, &["1", "2"])]);
         check(csv, "a\"b,c\"d,e\n", &[(1, &["ab,cd", "e"])]);
-        check(csv, "a\n\\.\nb\n", &[(1, &["a"])]);
+        check(csv, "a\n\\.\n", &[(1, &["a"])]);
+        check(csv, "a\n\\.", &[(1, &["a"])]);
         check(csv, "\"\\.\"\n", &[(1, &["\\."])]);
         check(csv, "\n", &[(1, &["-"])]);
         check(csv, "", &[]);
@@ -342,7 +345,21 @@ mod tests {
         check(text, "\\101\\x42\\x4g\\7\n", &[(1, &["AB\u{4}g\u{7}"])]);
         check(text, "a\\\nb\tc\nd\te\n", &[(2, &["a\nb", "c"]), (3, &["d", "e"])]);
         check(text, "a\\\tb\tc", &[(1, &["a\tb", "c"])]);
-        check(text, "1\n\\.\n2\n", &[(1, &["1"])]);
+        check(text, "1\n\\.\n", &[(1, &["1"])]);
+        check(text, "1\r\n\\.\r\n", &[(1, &["1"])]);
+    }
+
+    #[test]
+    fn data_behind_the_end_is_an_error_however_it_is_cut() {
+        for form in [&CopyText::CSV, &CopyText::TEXT] {
+            for text in ["1\n\\.\n2\n", "1\n\\.\n2", "1\r\n\\.\r\n\r\n", "1\n\\.\n\\.\n"] {
+                for piece in 1..=text.len() {
+                    let error = records(form, text, piece).expect_err(text);
+                    let line = error.report().map(|report| report.line);
+                    assert_eq!((error.reason(), line), (BAD_FORMAT, Some(2)), "{text:?}, {piece}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ contract! {
     no_rows_are_rows
     a_bad_row_is_named_and_nothing_stays
     data_that_is_not_of_its_form_is_named_by_its_line
+    data_behind_the_end_is_never_lost
     under_a_key_data_is_written_once
     a_stream_without_an_end_is_rolled_back
     a_caller_that_goes_away_is_rolled_back
@@ -177,6 +178,41 @@ async fn data_that_is_not_of_its_form_is_named_by_its_line(service: Service) {
         assert_eq!((failure.report.line, failure.outcome.as_str()), (line, "NOT_APPLIED"));
     }
     assert_eq!(count(&service).await, Value::int64(0));
+}
+
+async fn data_behind_the_end_is_never_lost(service: Service) {
+    table(&service).await;
+    let csv = "1,a,1\n2,b,2\n\\.\n3,c,3\n";
+    let cases = [
+        (CopyFormat::Csv, csv.to_owned()),
+        (CopyFormat::Csv, csv.replace('\n', "\r\n")),
+        (CopyFormat::Csv, "1,a,1\n2,\"x\",2\n\\.\n\n".to_owned()),
+        (CopyFormat::Text, csv.replace(',', "\t")),
+        (CopyFormat::Text, "1\t\\N\t1\n2\t\\N\t2\n\\.\n\\.\n".to_owned()),
+    ];
+    for (format, text) in &cases {
+        for piece in [1, 2, 3, 5, 1000] {
+            let start = into_as("t", *format);
+            let failure = service.client.copy_text(start, text, piece).await.expect_err(text);
+            let what = (Code::InvalidArgument, "BAD_COPY_FILE_FORMAT");
+            assert_eq!(failure.what(), what, "{text:?} in pieces of {piece}: {failure:?}");
+            assert_eq!((failure.report.line, failure.outcome.as_str()), (3, "NOT_APPLIED"));
+            assert!(failure.report.hint.contains("the last one"), "{failure:?}");
+            assert_eq!(count(&service).await, Value::int64(0), "{text:?} in pieces of {piece}");
+        }
+    }
+    // As the last line it ends the data; a value in quotes it does not.
+    for (format, text) in [
+        (CopyFormat::Csv, "1,a,1\n2,b,2\n\\.\n"),
+        (CopyFormat::Csv, "1,\"a\n\\.\n\",1\n2,\\.,2\n"),
+        (CopyFormat::Text, "1\ta\t1\n2\t\\\\.\t2\n\\.\n"),
+    ] {
+        for piece in [1, 2, 1000] {
+            let copied = service.client.copy_text(into_as("t", format), text, piece).await;
+            assert_eq!(copied.expect(text).rows_affected, 2, "{text:?} in pieces of {piece}");
+            service.client.must("delete from t", &[]).await;
+        }
+    }
 }
 
 async fn under_a_key_data_is_written_once(service: Service) {

@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use prost::Message as _;
 
 use super::copy_statement::copy_in_statement;
-use crate::backend::copy::{CopyData, CopyIn, CopyWriter, row_too_large, write_text_row};
+use crate::backend::copy::{
+    CopyData, CopyIn, CopyWriter, EndSearch, row_too_large, write_text_row,
+};
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::session_copies::CopySink;
 use crate::error::Result;
@@ -21,6 +23,8 @@ pub(super) struct PostgresCopy<'a> {
     sink: CopySink,
     session: &'a mut Session,
     copy: Arc<CopyIn>,
+    /// The search for data that the server would not read, unless the data is rows.
+    end: Option<EndSearch>,
     /// The rows that were written here.
     written: u64,
     /// The server takes no more data.
@@ -33,7 +37,8 @@ impl<'a> PostgresCopy<'a> {
         session.effects_of(&copy.analysis).await?;
         let prepared = session.prepare(&sql).await?;
         let sink = session.start_copy_in(&sql, &prepared).await?;
-        Ok(Self { sink, session, copy, written: 0, has_failed: false })
+        let end = copy.text.as_ref().map(EndSearch::new);
+        Ok(Self { sink, session, copy, end, written: 0, has_failed: false })
     }
 
     async fn send(&mut self, data: Bytes) -> Result<()> {
@@ -48,7 +53,12 @@ impl CopyWriter for PostgresCopy<'_> {
     fn write<'w>(&'w mut self, data: CopyData) -> BoxFuture<'w, Result<bool>> {
         Box::pin(async move {
             match data {
-                CopyData::Bytes(bytes) => self.send(bytes.into()).await?,
+                CopyData::Bytes(bytes) => {
+                    if let Some(end) = &mut self.end {
+                        end.look(&bytes)?;
+                    }
+                    self.send(bytes.into()).await?;
+                }
                 CopyData::Rows(rows) => {
                     let mut lines = Vec::with_capacity(CHUNK);
                     for row in &rows {
