@@ -294,6 +294,7 @@ async fn ask_behind(
         read_only: true,
         delivery: Delivery::Streamed,
         describe_columns: false,
+        needs_names: false,
         preamble,
         deadline: Deadline::at(Instant::now() + QUERY_TIMEOUT),
         context: CallContext::own("check"),

@@ -49,17 +49,8 @@ impl JsonRows {
     /// # Errors
     /// Two columns of an object have one name.
     pub(crate) fn new(columns: &[Column], form: JsonForm) -> Result<Self> {
-        let mut names = HashSet::new();
-        let repeated = columns.iter().find(|column| !names.insert(column.name.as_str()));
-        if let Some(column) = repeated.filter(|_| form == JsonForm::Objects) {
-            let why = format!(
-                "two columns have the name {:?}, of which an object can have one",
-                column.name
-            );
-            let hint = "Name one of them otherwise, as in `select a.id, b.id as b_id`, or ask for RESULT_FORMAT_JSON_ARRAYS.";
-            return Err(
-                Error::field(ErrorKind::InvalidOption, "options.format", why).with_hint(hint)
-            );
+        if form == JsonForm::Objects {
+            check_names(columns)?;
         }
         let columns = columns.iter().map(|column| {
             let of = if column.r#type() == DataType::Array {
@@ -102,6 +93,16 @@ impl JsonRows {
         delimited(&mut self.row, key, &content);
         Ok(&self.row)
     }
+}
+
+/// Fails if two columns of an object have one name.
+pub(super) fn check_names(columns: &[Column]) -> Result<()> {
+    let mut names = HashSet::new();
+    let repeated = columns.iter().find(|column| !names.insert(column.name.as_str()));
+    let Some(Column { name, .. }) = repeated else { return Ok(()) };
+    let why = format!("two columns have the name {name:?}, of which an object can have one");
+    let hint = "Name one of them otherwise, as in `select a.id, b.id as b_id`, or ask for RESULT_FORMAT_JSON_ARRAYS.";
+    Err(Error::field(ErrorKind::InvalidOption, "options.format", why).with_hint(hint))
 }
 
 fn value_of_cell(cell: Cell<'_>, reading: Reading) -> Vec<u8> {

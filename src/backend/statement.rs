@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::json_rows::check_names;
 use super::preamble::Preamble;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,10 +23,19 @@ pub(crate) struct Statement {
     pub delivery: Delivery,
     /// The columns of the result are to have their nullability and origin.
     pub describe_columns: bool,
+    /// The columns must have different names: each row of the answer is an object.
+    pub needs_names: bool,
     /// The beginning of its transaction; with one it has a transaction of its own.
     pub preamble: Preamble,
     pub deadline: Deadline,
     pub context: Arc<CallContext>,
+}
+
+impl Statement {
+    /// Refuses columns that the form of the answer cannot have, as far as they are known before the statement runs.
+    pub(crate) fn check_columns(&self, columns: Option<&[Column]>) -> Result<()> {
+        if self.needs_names { check_names(columns.unwrap_or_default()) } else { Ok(()) }
+    }
 }
 
 /// The way in which the caller takes a result.

@@ -93,6 +93,7 @@ impl Database {
         let preamble = self.preamble(&options.settings, "options.settings", caller)?;
         let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
         let describe_columns = options.describe_columns;
+        let needs_names = options.format == i32::from(ResultFormat::Json);
         let statement = Statement {
             sql,
             parameters,
@@ -100,6 +101,7 @@ impl Database {
             read_only,
             delivery,
             describe_columns,
+            needs_names,
             preamble,
             deadline,
             context,

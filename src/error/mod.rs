@@ -71,9 +71,11 @@ struct Parts {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The begin of the hint of each error of work that is applied: any other advice would lead to doing it again.
+const APPLIED: &str = "It is applied: do not send it again.";
+
 /// The hint for a result that did not fit and that came with a write: to ask for less would be to write again.
-const APPLIED: &str =
-    "It is applied: do not send it again. Read what it wrote; the next time return less.";
+const READ_IT: &str = "Read what it wrote; the next time return less.";
 
 impl Error {
     /// An error after which nothing was applied.
@@ -132,7 +134,7 @@ impl Error {
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
         if self.0.kind == ErrorKind::ResultTooLarge && outcome == Outcome::Applied {
-            return self.with_hint(APPLIED);
+            return self.with_hint(READ_IT);
         }
         self
     }
@@ -260,6 +262,15 @@ impl Error {
         self.0.hint.as_deref()
     }
 
+    /// The hint as callers read it: first of all that the work is applied, if it is.
+    pub fn advice(&self) -> Cow<'_, str> {
+        match (self.outcome(), self.hint()) {
+            (Outcome::Applied, Some(hint)) => format!("{APPLIED} {hint}").into(),
+            (Outcome::Applied, None) => APPLIED.into(),
+            (Outcome::NotApplied | Outcome::Unknown, hint) => hint.unwrap_or_default().into(),
+        }
+    }
+
     pub fn report(&self) -> Option<&DatabaseReport> {
         self.0.report.as_ref()
     }
@@ -331,6 +342,19 @@ mod tests {
             let error = lost().with_outcome(outcome);
             assert_eq!((error.retry_after(), error.code()), (None, GrpcCode::Unknown));
         }
+    }
+
+    #[test]
+    fn whatever_fails_after_work_was_applied_says_so_first() {
+        use ErrorKind::{Cancelled, Internal, InvalidOption, KeyApplied, ResultTooLarge};
+        for kind in [Cancelled, Internal, InvalidOption, KeyApplied, ResultTooLarge] {
+            let error = || Error::new(kind, "m").with_outcome(Outcome::Applied);
+            assert!(error().advice().starts_with(APPLIED), "{kind:?}");
+            let hinted = error().with_hint("Send less.");
+            assert_eq!(hinted.advice(), format!("{APPLIED} Send less."), "{kind:?}");
+        }
+        assert_eq!(lost().with_hint("Try it again.").advice(), "Try it again.");
+        assert_eq!(lost().with_outcome(Outcome::Unknown).advice(), "");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Details {
                 metadata: HashMap::from([outcome]),
             },
             report: DatabaseReport {
-                hint: error.hint().unwrap_or_default().to_owned(),
+                hint: error.advice().into_owned(),
                 failed_statement: error.failed_statement(),
                 transaction_token: error.transaction_token().unwrap_or_default().to_owned(),
                 ..error.report().cloned().unwrap_or_default()

@@ -107,6 +107,7 @@ impl<'a> InsertWriter<'a> {
             read_only: false,
             delivery: Delivery::Streamed,
             describe_columns: false,
+            needs_names: false,
             preamble: Preamble::default(),
             deadline: *deadline,
             context: Arc::clone(context),

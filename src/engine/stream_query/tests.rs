@@ -67,6 +67,7 @@ impl ScriptedStatement {
             read_only: false,
             delivery: Delivery::Streamed,
             describe_columns: false,
+            needs_names: false,
             preamble: Preamble::default(),
             deadline: Deadline::at(deadline),
             context: CallContext::own("test"),

@@ -158,6 +158,7 @@ fn validate(
         read_only: false,
         delivery: Delivery::Streamed,
         describe_columns: false,
+        needs_names: false,
         preamble: Preamble::default(),
         deadline,
         context,

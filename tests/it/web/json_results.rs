@@ -1,7 +1,7 @@
 //! Rows as JSON: each type, the names, the limits, by Query and by StreamQuery, on each kind of database.
 
 use prost_types::value::Kind as JsonKind;
-use rowgate::value::proto::{QueryOptions, ResultFormat};
+use rowgate::value::proto::{QueryOptions, ResultFormat, Value};
 use serde_json::{Value as Json, json};
 use tonic::Code;
 
@@ -100,22 +100,49 @@ async fn rows_of_mariadb_keep_their_meaning() {
 }
 
 #[tokio::test]
-async fn two_columns_of_one_name_are_refused_with_the_outcome() {
-    let service = Service::start(Backend::Sqlite).await;
-    service.client.must("create table t (a int)", &[]).await;
-    for (sql, outcome) in [
-        ("select 1 as a, 2 as a", "NOT_APPLIED"),
-        ("insert into t values (1) returning a, a", "APPLIED"),
-    ] {
-        let query = request_with(sql, options(ResultFormat::Json));
-        let failure =
-            service.client.run(query.clone()).await.expect_err("an object has one of them");
-        assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_OPTION"), "{failure:?}");
-        assert_eq!(failure.outcome, outcome, "{failure:?}");
-        assert!(failure.report.hint.contains("RESULT_FORMAT_JSON_ARRAYS"), "{failure:?}");
-        let failure = service.client.stream(query).await.expect_err("in a stream neither");
-        assert_eq!(failure.reason, "INVALID_OPTION");
+async fn two_columns_of_one_name_are_refused_before_they_are_written() {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
+        let service = Service::start(backend).await;
+        service.client.must("create table t (a int)", &[]).await;
+        // MariaDB tells the columns of RETURNING with the rows alone.
+        let of_insert = if backend == Backend::Mariadb { "APPLIED" } else { "NOT_APPLIED" };
+        for (sql, outcome) in [
+            ("select 1 as a, 2 as a", "NOT_APPLIED"),
+            ("insert into t values (1) returning a, a", of_insert),
+        ] {
+            let query = request_with(sql, options(ResultFormat::Json));
+            let whole = service.client.run(query.clone()).await.expect_err("an object has one");
+            let streamed = service.client.stream(query).await.expect_err("in a stream neither");
+            for failure in [whole, streamed] {
+                assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_OPTION"));
+                assert_eq!(failure.outcome, outcome, "{backend:?}: {failure:?}");
+                let hint = &failure.report.hint;
+                assert!(hint.contains("RESULT_FORMAT_JSON_ARRAYS"), "{failure:?}");
+                let says_it = hint.starts_with("It is applied: do not send it again.");
+                assert_eq!(says_it, outcome == "APPLIED", "{failure:?}");
+            }
+        }
+        let count = service.client.must("select count(*) from t", &[]).await;
+        let expected = if of_insert == "APPLIED" { 2 } else { 0 };
+        assert_eq!(count.rows[0].values[0], Value::int64(expected), "{backend:?}");
+        let insert = "insert into t values (1) returning a";
+        let inserted = service.client.run(request_with(insert, options(ResultFormat::Json))).await;
+        assert_eq!(inserted.expect("it has one name").json_rows.len(), 1, "{backend:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_made_says_first_that_its_work_is_applied() {
+    let service = Service::start(Backend::Sqlite).await;
+    service.client.must("create table t (a text)", &[]).await;
+    let limited = QueryOptions { max_rows: 1, ..options(ResultFormat::Json) };
+    let sql = "insert into t values ('a'), ('b') returning a";
+    let failure = service.client.run(request_with(sql, limited)).await.expect_err("they are two");
+    assert_eq!(
+        (failure.reason.as_str(), failure.outcome.as_str()),
+        ("RESULT_TOO_LARGE", "APPLIED")
+    );
+    assert!(failure.report.hint.starts_with("It is applied: do not send it again."), "{failure:?}");
 }
 
 #[tokio::test]

@@ -222,6 +222,7 @@ async fn start(
     let Statement { sql, parameters, analysis, read_only, .. } = statement;
     let effects = session.effects_of(analysis).await?;
     let (prepared, parameters) = session.prepare_with(sql, parameters).await?;
+    statement.check_columns(prepared.columns.as_deref())?;
     let effects = session.effects_with_parameters(effects, &prepared).await?;
     let described = if statement.describe_columns {
         session.columns_with_origins(sql, &prepared).await?

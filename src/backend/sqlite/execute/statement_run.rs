@@ -75,6 +75,9 @@ pub(crate) fn run(
     }
     let mut prepared = prepare(session, &sent.sql, command, Access::of(sent.read_only))?;
     prepared.describe_columns = sent.describe_columns;
+    if sent.needs_names {
+        sent.check_columns(Some(&columns(&prepared.statement, None)))?;
+    }
     let writes = prepared.access == Access::ReadWrite;
     if writes && session.role == Role::Reader {
         return Ok(None);

@@ -177,6 +177,7 @@ fn fails_alone(error: &Error) -> bool {
         ErrorKind::AlreadyExists
             | ErrorKind::FailedPrecondition
             | ErrorKind::InvalidStatement
+            | ErrorKind::InvalidOption
             | ErrorKind::InvalidParameter
             | ErrorKind::InvalidSql
             | ErrorKind::ParameterOutOfRange
@@ -211,7 +212,11 @@ impl SharedWork for StatementWrite {
     ) -> Result<Self::Output> {
         self.kept = KeptRows::default();
         let Statement { sql, parameters, .. } = &*self.sent;
-        run_in_transaction(session, sql, parameters, Access::ReadWrite, &mut self.kept).map(Some)
+        let access = Access::ReadWrite;
+        let done = run_in_transaction(session, sql, parameters, access, &mut self.kept)?;
+        let header = self.kept.header.as_ref();
+        self.sent.check_columns(header.map(|header| header.columns.as_slice()))?;
+        Ok(Some(done))
     }
 
     fn is_too_large(&self) -> bool {

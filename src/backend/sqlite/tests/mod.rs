@@ -70,6 +70,7 @@ fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
         read_only: false,
         delivery: Delivery::Whole,
         describe_columns: false,
+        needs_names: false,
         preamble: Preamble::default(),
         deadline: after(Duration::from_secs(20)),
     }
