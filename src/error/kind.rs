@@ -126,6 +126,8 @@ error_kinds! {
     TransactionControl = "TRANSACTION_CONTROL", InvalidArgument, Never, Reason;
     DatabaseNotFound = "DATABASE_NOT_FOUND", NotFound, Never, Reason;
     PoolNotFound = "POOL_NOT_FOUND", NotFound, Never, Reason;
+    /// The health of a service that there is not.
+    ServiceNotFound = "SERVICE_NOT_FOUND", NotFound, Never, Reason;
     SerializationFailure = "SERIALIZATION_FAILURE", Aborted, Conflict, Reason, 20 ms;
     DeadlockDetected = "DEADLOCK_DETECTED", Aborted, Conflict, Reason, 20 ms;
     /// A lock was not available in time; SQLite's BUSY. The database has waited already.

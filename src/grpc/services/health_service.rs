@@ -11,6 +11,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use crate::error::{Error, ErrorKind};
+use crate::grpc::grpc_status::status;
+
 /// The statuses by the names of services; `""` is the whole server.
 type Statuses = BTreeMap<String, ServingStatus>;
 
@@ -63,6 +66,21 @@ impl Watched {
     }
 }
 
+impl HealthHandler {
+    /// The status of a name that is none of the services.
+    fn unknown(&self, service: &str) -> Status {
+        let error = Error::new(
+            ErrorKind::ServiceNotFound,
+            format!("there is no service \"{service}\" whose health is known"),
+        );
+        let names = self.statuses.borrow();
+        let names: Vec<_> =
+            names.keys().filter(|name| !name.is_empty()).map(String::as_str).collect();
+        let names = names.join(", ");
+        status(&error.with_hint(format!("Ask for one of {names}; no name asks for the server.")))
+    }
+}
+
 #[tonic::async_trait]
 impl Health for HealthHandler {
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
@@ -72,7 +90,7 @@ impl Health for HealthHandler {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let status = self.statuses.borrow().get(&request.get_ref().service).copied();
-        let status = status.ok_or_else(|| Status::not_found("service not registered"))?;
+        let status = status.ok_or_else(|| self.unknown(&request.get_ref().service))?;
         Ok(Response::new(HealthCheckResponse { status: status.into() }))
     }
 

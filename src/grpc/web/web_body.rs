@@ -1,5 +1,7 @@
 //! The message of a request: received whole, for it is the only one, and made the one message of gRPC's request.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -57,6 +59,7 @@ enum BodyState {
 /// The reason why a request has no message.
 #[derive(Debug)]
 pub(crate) enum WebBodyError {
+    /// The connection has ended, or the stream.
     Transport(hyper::Error),
     /// It can be answered with this error.
     Refused(Error),
@@ -97,7 +100,7 @@ impl WebRequestBody {
                 self.state = BodyState::Received;
                 break;
             };
-            let received = frame.map_err(WebBodyError::Transport).and_then(|frame| {
+            let received = frame.map_err(unreadable).and_then(|frame| {
                 // Trailers of a request mean nothing to these protocols.
                 Ok(self.message.receive(&frame.into_data().unwrap_or_default())?)
             });
@@ -111,6 +114,22 @@ impl WebRequestBody {
         }
         self.state = BodyState::Ended;
         Poll::Ready(Some(self.message.finish().map_err(WebBodyError::Refused)))
+    }
+}
+
+/// The reason why a body cannot be read on: HTTP/1.1 may frame it in a way that is none.
+fn unreadable(error: hyper::Error) -> WebBodyError {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let is_malformed = |error: &&io::Error| {
+        matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+    };
+    match source.filter(is_malformed) {
+        Some(why) => malformed_request(why)
+            .with_hint(
+                "The body has `Content-Length` bytes, or well-formed chunks (RFC 9112, 6 and 7).",
+            )
+            .into(),
+        None => WebBodyError::Transport(error),
     }
 }
 

@@ -3,11 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use prost::Message as _;
+use rowgate::value::proto::Value;
 use serde_json::{Value as Json, json};
+use tokio::io::AsyncWriteExt as _;
 use tonic_types::pb::ErrorInfo;
 
 use crate::access::Guarded;
-use crate::harness::web::{BOTH, HttpVersion, QUERY, WebRequest};
+use crate::harness::web::{
+    BOTH, Http1, HttpVersion, QUERY, STREAM_QUERY, WebAnswer, WebRequest, failure, frame,
+};
 use crate::harness::{Backend, Service};
 
 const DESCRIBE: &str = "/rowgate.v1.DatabaseService/DescribeStatement";
@@ -180,4 +184,71 @@ async fn headers_that_say_two_things_run_nothing() {
     }
     let count = service.client.must("select count(*) from t", &[]).await;
     assert_eq!(count.rows[0].values, [rowgate::value::Value::int64(0)]);
+}
+
+#[tokio::test]
+async fn a_body_that_http_does_not_have_is_malformed_and_runs_nothing() {
+    let service = service().await;
+    let address = service.server.grpc();
+    let insert = b"{\"sql\":\"insert into t values (3, 3)\"}";
+    let cases = |message: &[u8]| {
+        let size = format!("{:x}\r\n", message.len());
+        [
+            ("transfer-encoding: chunked", [b"zz\r\n", message, b"\r\n0\r\n\r\n"].concat()),
+            ("transfer-encoding: chunked", [size.as_bytes(), message, b"\r\nzz\r\n"].concat()),
+            ("content-length: 9\r\ntransfer-encoding: chunked", message.to_vec()),
+        ]
+    };
+    for (path, content_type) in [
+        (QUERY, "application/json"),
+        (QUERY, "application/grpc-web+json"),
+        (BATCH, "application/json"),
+        (DESCRIBE, "application/json"),
+        (STREAM_QUERY, "application/connect+json"),
+    ] {
+        let is_unary = content_type == "application/json";
+        let message = if is_unary { insert.to_vec() } else { frame(0, insert) };
+        for (framing, body) in cases(&message) {
+            let mut connection = Http1::connect(address).await;
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {content_type}\r\n{framing}\r\n\r\n"
+            );
+            let request = [head.as_bytes(), &body].concat();
+            connection.stream.write_all(&request).await.expect("it is open");
+            let answer = connection.answer().await.expect("it is answered");
+            let told = match content_type {
+                "application/json" => answer.json(),
+                "application/connect+json" => end_of(&answer),
+                _ => {
+                    let trailers = String::from_utf8_lossy(&answer.body).into_owned();
+                    assert!(trailers.contains("grpc-status: 3\r\n"), "{answer:?}");
+                    assert!(trailers.contains("grpc-status-details-bin: "), "{answer:?}");
+                    continue;
+                }
+            };
+            assert_eq!(failure(&told).1, "MALFORMED_REQUEST", "{path} {framing:?}");
+            assert!(told.to_string().contains("NOT_APPLIED"), "{told}");
+            assert_eq!(answer.status, if is_unary { 400 } else { 200 }, "{answer:?}");
+        }
+    }
+    let count = service.client.must("select count(*) from t", &[]).await;
+    assert_eq!(count.rows[0].values[0], Value::int64(2));
+}
+
+/// The error in the last frame of a stream.
+fn end_of(answer: &WebAnswer) -> Json {
+    let (_, end) = answer.frames().pop().expect("it has an end");
+    serde_json::from_slice::<Json>(&end).expect("it is JSON")["error"].clone()
+}
+
+#[tokio::test]
+async fn the_health_of_a_service_that_there_is_not_has_its_reason() {
+    let service = service().await;
+    let check = WebRequest::json("/grpc.health.v1.Health/Check", &json!({"service": "nope"}));
+    for version in BOTH {
+        let answer = check.send(version, service.server.grpc()).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert_eq!(answer.failure(), ("not_found".to_owned(), "SERVICE_NOT_FOUND".to_owned()));
+        assert!(answer.text().contains("database.main"), "{answer:?}");
+    }
 }

@@ -106,6 +106,7 @@ export class ResultTooLarge extends RowgateError { static override readonly reas
 export class RowTooLarge extends RowgateError { static override readonly reason = 'ROW_TOO_LARGE'; }
 export class SequenceGeneratorLimitExceeded extends RowgateError { static override readonly reason = 'SEQUENCE_GENERATOR_LIMIT_EXCEEDED'; }
 export class SerializationFailure extends RowgateError { static override readonly reason = 'SERIALIZATION_FAILURE'; }
+export class ServiceNotFound extends RowgateError { static override readonly reason = 'SERVICE_NOT_FOUND'; }
 export class SessionState extends RowgateError { static override readonly reason = 'SESSION_STATE'; }
 export class ShuttingDown extends RowgateError { static override readonly reason = 'SHUTTING_DOWN'; }
 export class SqliteError extends RowgateError { static override readonly reason = 'SQLITE_ERROR'; }

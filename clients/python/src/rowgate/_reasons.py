@@ -204,6 +204,10 @@ class PoolNotFound(ProgrammingError):
     """No pool has this name."""
 
 
+class ServiceNotFound(ProgrammingError):
+    """The health of a service that there is not was asked for."""
+
+
 class CheckoutNotFound(ProgrammingError):
     """The checkout has ended, or never existed."""
 
