@@ -4,11 +4,12 @@
 //! or task.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,6 +18,7 @@ use h2::Reason;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::watch;
+use tokio::time::sleep_until;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -41,6 +43,8 @@ use crate::grpc::services::reflection_service::ReflectionServices;
 use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 
+/// The watch that is not of our own services.
+const WATCHED_HEALTH: &str = "/grpc.health.v1.Health/Watch";
 /// The start of the paths of server reflection, in both versions.
 const REFLECTION: &str = "/grpc.reflection.";
 
@@ -96,7 +100,7 @@ impl CallKind {
                 Self::Stream
             }
             "/rowgate.v1.DatabaseService/CopyIn" => Self::Upload,
-            "/grpc.health.v1.Health/Watch"
+            WATCHED_HEALTH
             | "/rowgate.v1.DatabaseService/Listen"
             | "/rowgate.v1.PoolService/WatchPoolStats" => Self::Watch,
             other if other.starts_with(REFLECTION) => Self::Reflection,
@@ -127,12 +131,27 @@ impl Dispatch {
         async move { drop(draining.wait_for(|draining| *draining).await) }
     }
 
-    /// Returns once a watch must end, with the reason.
-    fn watch_end(&self, identity: &Identity) -> impl Future<Output = Error> + Send + use<> {
+    /// Returns once a watch must end, with the reason. Those of our own services see to their timeouts themselves.
+    fn watch_end(
+        &self,
+        identity: &Identity,
+        arrived: Instant,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = Error> + Send + use<> {
         let drained = self.drained();
         let revoked = identity.revocation.revoked();
+        let late = async move {
+            match timeout {
+                Some(timeout) => sleep_until(watch_deadline(arrived, timeout).into()).await,
+                None => pending().await,
+            }
+        };
         async move {
             tokio::select! {
+                () = late => {
+                    let message = "the deadline of the watch has passed";
+                    Error::new(ErrorKind::DeadlineExceeded, message)
+                }
                 () = drained => Error::new(ErrorKind::ShuttingDown, "the server is shutting down"),
                 () = revoked => revoked_error(),
             }
@@ -188,6 +207,8 @@ impl Dispatch {
         let timeout = timeout.unwrap_or_default();
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = kind.has_one_request().then_some(deadline);
+        let is_health = request.uri().path() == WATCHED_HEALTH;
+        let watch_timeout = timeout.filter(|_| is_health);
         request.extensions_mut().insert(Arc::clone(&call));
         request.extensions_mut().insert(self.peer.clone());
         let mut permit = None;
@@ -199,7 +220,9 @@ impl Dispatch {
                 Some(future::ready(Ok(*response)).boxed())
             }
             Ok(admitted) => {
-                end = kind.is_ended().then(|| self.watch_end(&admitted.identity).boxed());
+                end = kind
+                    .is_ended()
+                    .then(|| self.watch_end(&admitted.identity, arrived, watch_timeout).boxed());
                 request.extensions_mut().insert(admitted.identity);
                 permit = admitted.permit;
                 let request = request.map(|body| RequestBody::new(call, body, deadline));
@@ -217,6 +240,12 @@ impl Dispatch {
             services: Arc::clone(&self.services),
         }
     }
+}
+
+/// The moment at which a watch ends whose caller has named a timeout.
+fn watch_deadline(arrived: Instant, timeout: Duration) -> Instant {
+    let limits = CallLimits { default: timeout, cap: timeout };
+    Deadline::of_call(arrived, Some(timeout), None, limits).instant()
 }
 
 impl Services {

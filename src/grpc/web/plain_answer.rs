@@ -28,11 +28,27 @@ pub(crate) fn protect(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
 }
 
-/// The answer to a method of HTTP that no call has.
-pub(crate) fn wrong_method(hint: &str) -> Response<Body> {
-    let text = format!("A call is a POST{hint}; docs/HTTP.md shows how.");
+/// The methods of HTTP that a call may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallMethods {
+    Post,
+    /// GET would be served if `grpc.web.get` allowed it.
+    PostUnlessGet,
+    PostAndGet,
+}
+
+/// The answer to a method of HTTP that this call has not.
+pub(crate) fn wrong_method(methods: CallMethods) -> Response<Body> {
+    let (which, allowed) = match methods {
+        CallMethods::Post => ("a POST", "POST"),
+        CallMethods::PostUnlessGet => {
+            ("a POST, unless grpc.web.get allows this method by GET", "POST")
+        }
+        CallMethods::PostAndGet => ("a POST or a GET", "GET, POST"),
+    };
+    let text = format!("A call is {which}; docs/HTTP.md shows how.");
     let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, text);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

@@ -62,12 +62,16 @@ impl WebFormat {
     /// The form of a request by its headers; `None` if this is none of these protocols.
     ///
     /// Browsers send some content types without asking first (the Fetch standard, CORS-safelisted request-header): one that only
-    /// resembles one of these is none of them.
+    /// resembles one of these is none of them. Nor is one with another charset than UTF-8, in which it would be misread.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let content = content_type(headers)?;
         let known =
             |ContentType(name, ..): &&ContentType| content.eq_ignore_ascii_case(name.as_bytes());
         let ContentType(_, protocol, codec) = CONTENT_TYPES.iter().find(known)?;
+        let parameters = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        if parameters.split(|byte| *byte == b';').skip(1).any(is_other_charset) {
+            return None;
+        }
         Some(Self { protocol: *protocol, codec: *codec })
     }
 
@@ -96,6 +100,13 @@ pub(crate) fn accepted_types(of_streams: bool) -> String {
     names.chain(["application/grpc"]).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns true for a parameter that names another charset than UTF-8.
+fn is_other_charset(parameter: &[u8]) -> bool {
+    let parameter = parameter.trim_ascii().to_ascii_lowercase();
+    let Some(charset) = parameter.strip_prefix(b"charset=") else { return false };
+    !matches!(charset, b"utf-8" | b"\"utf-8\"" | b"utf8" | b"\"utf8\"")
+}
+
 /// The content type without its parameters; `None` unless there is exactly one.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
@@ -121,8 +132,13 @@ mod tests {
     #[test]
     fn a_form_is_known_by_its_content_type_alone() {
         let json = WebFormat { protocol: WebProtocol::ConnectUnary, codec: WebCodec::Json };
-        for types in ["application/json", "Application/JSON; charset=utf-8", "application/json;"] {
+        for types in
+            ["application/json", "Application/JSON; Charset=\"UTF-8\"", "application/json;"]
+        {
             assert_eq!(format(&[types]), Some(json), "{types}");
+        }
+        for other in ["application/json; charset=utf-16", "application/json; x=y;charset=latin1"] {
+            assert_eq!(format(&[other]), None, "{other}");
         }
         for ContentType(name, protocol, codec) in CONTENT_TYPES {
             let expected = WebFormat { protocol, codec };

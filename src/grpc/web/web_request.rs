@@ -12,7 +12,7 @@ use tonic::metadata::GRPC_CONTENT_TYPE;
 use super::answer_form::AnswerForm;
 use super::get_query;
 use super::page_origins::Origins;
-use super::plain_answer::{sentence, wrong_method, wrong_type};
+use super::plain_answer::{CallMethods, sentence, wrong_method, wrong_type};
 use super::web_body::{MessageForm, WebRequestBody, compressed};
 use super::web_format::{WebCodec, WebFormat, WebProtocol};
 use super::web_schema::{WebMethod, WebSchema};
@@ -93,7 +93,10 @@ impl WebEdge {
             (None, Some(format)) => self.unknown_method(request, format),
             (Some(method), Some(format)) => self.post(request, method, format),
             (Some(method), None) if request.method() == Method::GET => self.get(request, method),
-            (Some(_), None) if request.method() != Method::POST => plain(request, wrong_method("")),
+            (Some(method), None) if request.method() != Method::POST => {
+                let methods = self.methods(&method, request.uri().path());
+                plain(request, wrong_method(methods))
+            }
             (Some(method), None) => {
                 plain(request, wrong_type(&method.name, method.has_answer_stream))
             }
@@ -152,15 +155,21 @@ impl WebEdge {
         EdgeRequest::Call(Box::new(call))
     }
 
+    /// The methods of HTTP by which a method is served.
+    fn methods(&self, method: &WebMethod, path: &str) -> CallMethods {
+        let may_get = (method.is_read || path == QUERY) && !method.has_answer_stream;
+        match (may_get, self.settings.get) {
+            (false, _) => CallMethods::Post,
+            (true, false) => CallMethods::PostUnlessGet,
+            (true, true) => CallMethods::PostAndGet,
+        }
+    }
+
     fn get(&self, request: Request<Incoming>, method: Arc<WebMethod>) -> EdgeRequest {
         let is_query = request.uri().path() == QUERY;
-        if !self.settings.get || !(method.is_read || is_query) || method.has_answer_stream {
-            let hint = if method.is_read || is_query {
-                ", unless grpc.web.get allows this method by GET"
-            } else {
-                ""
-            };
-            return plain(request, wrong_method(hint));
+        let methods = self.methods(&method, request.uri().path());
+        if methods != CallMethods::PostAndGet {
+            return plain(request, wrong_method(methods));
         }
         let unread = WebFormat { protocol: WebProtocol::ConnectUnary, codec: WebCodec::Json };
         let read = get_query::read(request.uri());

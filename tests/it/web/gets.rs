@@ -137,3 +137,18 @@ async fn a_get_has_no_body_and_each_parameter_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn another_method_is_told_what_is_allowed() {
+    let batch = "/rowgate.v1.DatabaseService/ExecuteBatch";
+    for (settings, path, allowed) in
+        [(ON, QUERY, "GET, POST"), (ON, batch, "POST"), ("", QUERY, "POST")]
+    {
+        let server = Server::start(settings);
+        for method in ["PUT", "HEAD", "DELETE"] {
+            let request = WebRequest { method, ..WebRequest::json(path, &json!({})) };
+            let answer = request.send(HttpVersion::Http2, server.grpc()).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+        }
+    }
+}

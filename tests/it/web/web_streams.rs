@@ -189,3 +189,19 @@ async fn requests_of_watches_are_bounded_in_size_and_in_time() {
         assert_eq!(failure(&error).1, "DEADLINE", "{path}");
     }
 }
+
+#[tokio::test]
+async fn watches_end_at_the_timeout_that_their_caller_names() {
+    let server = Server::start("");
+    for path in ["/rowgate.v1.PoolService/WatchPoolStats", "/grpc.health.v1.Health/Watch"] {
+        let watch = WebRequest::post(path, JSON, frame(0, b"{}")).with("connect-timeout-ms", "300");
+        for version in BOTH {
+            let answer = watch.send(version, server.grpc()).await;
+            let frames = answer.frames();
+            assert!(frames.len() >= 2, "a status, and the end: {answer:?}");
+            let end = parsed(&frames[frames.len() - 1].1);
+            let told = failure(&end["error"]);
+            assert_eq!(told, ("deadline_exceeded".to_owned(), "DEADLINE".to_owned()), "{path}");
+        }
+    }
+}
