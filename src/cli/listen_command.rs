@@ -1,5 +1,6 @@
 //! `rowgate listen`.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::SystemTime;
 
@@ -55,7 +56,8 @@ pub(crate) fn run(args: Args, console: &mut Console<'_>) -> Result<Exit> {
 /// Prints events until the stream ends.
 async fn follow(args: Args, console: &mut Console<'_>) -> Result<Exit> {
     let Args { channels, database, json, server } = args;
-    let count = u64::try_from(channels.len()).unwrap_or(u64::MAX);
+    let distinct: HashSet<&str> = channels.iter().map(String::as_str).collect();
+    let count = u64::try_from(distinct.len()).unwrap_or(u64::MAX);
     let client = server.connect().await?;
     let database = database.unwrap_or_default();
     let mut events = client.listen(ListenRequest { database, channels }).await?;

@@ -14,7 +14,7 @@ use crate::backend::copy::CopyText;
 use crate::backend::{Delivery, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::RetryUnit;
-use crate::sql::{Analysis, is_one_query};
+use crate::sql::{Analysis, one_query};
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
     AccessMode, CopyFormat, CopyOutRequest, QueryOptions, QueryRequest, ResultFormat,
@@ -83,16 +83,20 @@ impl Database {
 
     /// Has the rows of a statement written as text: by the database itself where it can.
     fn as_text(&self, statement: &mut Statement, text: CopyText) -> Result<RowForm> {
-        let Some(sql) = self.backend.copy_statement(&statement.sql, &text) else {
+        let query = one_query(&statement.sql, self.analyzer.dialect);
+        let text_of_query = query.unwrap_or(&statement.sql);
+        let Some(sql) = self.backend.copy_statement(text_of_query, &text) else {
             return Ok(RowForm::Text(text));
         };
         if !statement.parameters.is_empty() {
             let why = "PostgreSQL's COPY has none: ask for COPY_FORMAT_ROWS";
             return Err(Error::field(ErrorKind::InvalidParameter, "parameters", why));
         }
-        if !is_one_query(&statement.sql, self.analyzer.dialect) {
-            let why = "it is not one query, whose parentheses are all closed";
-            return Err(Error::field(ErrorKind::InvalidSql, "sql", why));
+        if query.is_none() {
+            let why =
+                "it is more than one statement, or a parenthesis or a string in it does not end";
+            let hint = "Send one query, as in `select id from orders`.";
+            return Err(Error::field(ErrorKind::InvalidSql, "sql", why).with_hint(hint));
         }
         let command = "COPY";
         statement.analysis = Arc::new(Analysis { command, ..(*statement.analysis).clone() });

@@ -4,7 +4,7 @@
 //! is deleted, or with sessions whose database is gone.
 
 use crate::backend::AdminConnection;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::Dialect;
 
 /// Drops the schemas that the role may drop, all or none, and creates `public` and the schema of the ledger anew.
@@ -33,19 +33,48 @@ const DROPS_SQLITE: &str = "SELECT 'DROP ' || type || ' main.\"' || replace(name
     ORDER BY type = 'table', sql LIKE 'create virtual%' DESC";
 
 /// Drops everything that the login may drop; returns the schemas that it may not.
+///
+/// # Errors
+/// One of the operator's interruption says what is dropped.
 pub(crate) async fn destroy(connection: &mut dyn AdminConnection) -> Result<Vec<String>> {
-    match connection.dialect() {
-        Dialect::Postgres => {
-            connection.run(DESTROY_POSTGRES).await?;
-            Ok(first_values(connection.run(LEFT_POSTGRES).await?))
+    let dialect = connection.dialect();
+    drop_all(connection).await.map_err(|error| amid_destruction(error, dialect))?;
+    if dialect != Dialect::Postgres {
+        return Ok(Vec::new());
+    }
+    let left = connection.run(LEFT_POSTGRES).await;
+    left.map(first_values)
+        .map_err(|error| error.with_hint("Everything is dropped: run `rowgate migrate up`."))
+}
+
+/// Says of an interruption that nothing is dropped yet.
+pub(crate) fn before_destruction(error: Error) -> Error {
+    let is_interruption = error.kind() == ErrorKind::Cancelled;
+    if is_interruption { error.with_hint("Nothing is dropped.") } else { error }
+}
+
+/// Says of an interruption how much may be dropped.
+fn amid_destruction(error: Error, dialect: Dialect) -> Error {
+    match (dialect, error.outcome()) {
+        _ if error.kind() != ErrorKind::Cancelled => error,
+        (Dialect::Mysql, _) => error
+            .with_hint("Some objects may be dropped, and others not: run `rowgate reset` again."),
+        (Dialect::Postgres | Dialect::Sqlite, Outcome::NotApplied) => before_destruction(error),
+        (Dialect::Postgres | Dialect::Sqlite, Outcome::Applied | Outcome::Unknown) => {
+            error.with_hint("Everything may be dropped, or nothing: look at the database.")
         }
+    }
+}
+
+async fn drop_all(connection: &mut dyn AdminConnection) -> Result<()> {
+    match connection.dialect() {
+        Dialect::Postgres => connection.run(DESTROY_POSTGRES).await.map(drop),
         Dialect::Mysql => {
             connection.run("SET foreign_key_checks = 0").await?;
             for drop in first_values(connection.run(DROPS_MYSQL).await?) {
                 connection.run(&drop).await?;
             }
-            connection.run("SET foreign_key_checks = 1").await?;
-            Ok(Vec::new())
+            connection.run("SET foreign_key_checks = 1").await.map(drop)
         }
         Dialect::Sqlite => {
             connection.run("PRAGMA foreign_keys = OFF").await?;
@@ -54,13 +83,33 @@ pub(crate) async fn destroy(connection: &mut dyn AdminConnection) -> Result<Vec<
                 connection.run(&drop).await?;
             }
             connection.run("PRAGMA user_version = 0").await?;
-            connection.run("COMMIT").await?;
-            connection.run("PRAGMA foreign_keys = ON").await?;
-            Ok(Vec::new())
+            // The connection is closed behind it: its setting goes with it.
+            connection.run("COMMIT").await.map(drop)
         }
     }
 }
 
 fn first_values(rows: Vec<Vec<Option<String>>>) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_says_what_is_dropped() {
+        let told = |dialect, outcome| {
+            let error = Error::new(ErrorKind::Cancelled, "interrupted").with_outcome(outcome);
+            amid_destruction(error, dialect).hint().unwrap_or_default().to_owned()
+        };
+        for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+            assert_eq!(told(dialect, Outcome::NotApplied), "Nothing is dropped.");
+            assert!(told(dialect, Outcome::Unknown).starts_with("Everything may be dropped"));
+        }
+        // Each of its definitions commits by itself.
+        assert!(told(Dialect::Mysql, Outcome::NotApplied).starts_with("Some objects may"));
+        let other = Error::new(ErrorKind::ConnectionLost, "lost");
+        assert_eq!(amid_destruction(other, Dialect::Mysql).hint(), None);
+    }
 }

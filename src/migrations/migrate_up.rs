@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 
-use super::destruction::destroy;
+use super::destruction::{before_destruction, destroy};
 use super::migration_error::MigrationError;
 use super::migration_files::{MigrationFile, MigrationFiles};
 use super::migration_ledger::Ledger;
@@ -129,8 +129,12 @@ impl Migrator<'_> {
         progress: &mut dyn FnMut(UpStep<'_>),
     ) -> Result<UpSummary, MigrationError> {
         MigrationError::refuse(self.files.findings.clone())?;
-        let mut lock = self.lock(options.wait, progress).await?;
-        let mut connection = (self.open)().await?;
+        let lock = self.lock(options.wait, progress).await;
+        let mut lock = lock.map_err(|error| match error {
+            MigrationError::Error(error) => before_destruction(error).into(),
+            MigrationError::Refused(_) | MigrationError::Failed(_) => error,
+        })?;
+        let mut connection = (self.open)().await.map_err(before_destruction)?;
         // Nothing is dropped for files that cannot run.
         let all = MigrationPlan::of_nothing(self.files);
         self.scripts(all, options.target, connection.dialect())?;

@@ -45,7 +45,7 @@ impl MigrationFiles {
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let cannot = |error: io::Error| {
             let message =
-                format!("cannot read the directory of migrations {}", directory.display());
+                format!("cannot read {}, the directory of migrations", directory.display());
             Error::new(ErrorKind::FailedPrecondition, message).with_cause(error).with_hint(
                 "Name another with --dir or databases.NAME.migrations; `rowgate migrate new NAME` makes the first file.",
             )

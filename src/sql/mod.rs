@@ -35,7 +35,7 @@ pub(crate) use mysql::{
     Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission, Unsendable,
 };
 pub(crate) use null_extension::may_extend_with_nulls;
-pub(crate) use one_query::is_one_query;
+pub(crate) use one_query::one_query;
 pub(crate) use parameter_count::excess_parameter;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::{invalidates_plans, keeps_meaning, may_run_code};

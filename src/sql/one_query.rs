@@ -2,23 +2,23 @@
 
 use super::scanner::{Dialect, Scanner, TokenKind};
 
-/// Returns true if a text is one statement whose parentheses are all closed.
-pub(crate) fn is_one_query(sql: &str, dialect: Dialect) -> bool {
+/// Returns the text of the one statement, without the semicolon behind it, if its parentheses are all closed.
+pub(crate) fn one_query(sql: &str, dialect: Dialect) -> Option<&str> {
     let mut depth = 0_usize;
+    let mut end = None;
     for token in Scanner::new(sql, dialect) {
         match (token.kind, token.text) {
-            (TokenKind::Unterminated(_), _) | (_, ";") => return false,
+            (_, ";") if depth == 0 => end = end.or(Some(token.start)),
+            _ if end.is_some() => return None,
+            (TokenKind::Unterminated(_), _) | (_, ";") => return None,
             // `standard_conforming_strings` decides where such a literal ends.
-            (TokenKind::String, text) if text.contains("\\'") => return false,
+            (TokenKind::String, text) if text.contains("\\'") => return None,
             (_, "(") => depth += 1,
-            (_, ")") => match depth.checked_sub(1) {
-                Some(left) => depth = left,
-                None => return false,
-            },
+            (_, ")") => depth = depth.checked_sub(1)?,
             _ => {}
         }
     }
-    depth == 0
+    (depth == 0).then(|| &sql[..end.unwrap_or(sql.len())])
 }
 
 #[cfg(test)]
@@ -33,18 +33,24 @@ mod tests {
             "with t as (select 1) select * from t",
             "select $$ ) $$, \")\"",
         ] {
-            assert!(is_one_query(sql, Dialect::Postgres), "{sql}");
+            assert_eq!(one_query(sql, Dialect::Postgres), Some(sql));
+        }
+        for sql in ["select 1;", "select 1 ; -- )", "select 1;;\n/* end */"] {
+            let found = one_query(sql, Dialect::Postgres);
+            assert_eq!(found.map(str::trim_end), Some("select 1"), "{sql}");
         }
         for sql in [
             "select 1) to program 'x' --",
             "select 1) to stdout; (select 1",
             "select 1; select 2",
+            "select (1;)",
+            "select 1; /* ",
             "select (1",
             "select ')(",
             "select '\\') to program ''x'' --'",
             "select 1 /* ",
         ] {
-            assert!(!is_one_query(sql, Dialect::Postgres), "{sql}");
+            assert_eq!(one_query(sql, Dialect::Postgres), None, "{sql}");
         }
     }
 }

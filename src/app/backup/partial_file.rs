@@ -132,7 +132,8 @@ fn remove_stale(target: &Path) -> Result<()> {
     let directory = directory_of(target);
     let start = with_suffix(Path::new(target.file_name().unwrap_or_default()), PARTIAL);
     let start = start.into_os_string().into_encoded_bytes();
-    let entries = fs::read_dir(directory).map_err(|error| cannot("read", directory, error))?;
+    let entries = fs::read_dir(directory)
+        .map_err(|error| cannot("look for unfinished files in", directory, error))?;
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         let is_partial = name

@@ -86,6 +86,11 @@ pub(super) async fn restore(
         Ok(Done { bytes, notes: warnings(orphans) })
     })
     .await
+    .map_err(|error| {
+        // Once the file is replaced no signal is looked at.
+        let is_interruption = error.kind() == ErrorKind::Cancelled;
+        if is_interruption { error.with_hint("Nothing was changed.") } else { error }
+    })
 }
 
 /// Gives the new file its name while no process has the one before open.

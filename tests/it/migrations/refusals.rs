@@ -109,7 +109,7 @@ fn the_files_of_other_tools_are_told_the_names_to_give_them() {
 fn a_directory_that_is_not_there_and_a_missing_configuration_are_told() {
     let project = begun();
     let error = project.migrate(&["up", "--dir", "elsewhere"]).refused();
-    assert!(error.contains("cannot read the directory of migrations elsewhere"), "{error}");
+    assert!(error.contains("cannot read elsewhere, the directory of migrations"), "{error}");
     let directory = tempfile::tempdir().expect("a directory can be made");
     let output = run(directory.path(), &["migrate", "up"], &[]);
     assert_eq!(output.status.code(), Some(78));

@@ -21,7 +21,9 @@ impl Returned {
 /// Reads a command tag: the command, for some an OID, and the count of rows (protocol 3.0,
 /// CommandComplete).
 ///
-/// CREATE TABLE AS and SELECT INTO have the tag of a SELECT, and return nothing.
+/// Rows that are returned and were only read count as none: those of a SELECT and of a FETCH. CREATE TABLE AS and SELECT INTO
+/// have the tag of a SELECT, and return nothing. The count of a MOVE is all that it returns; a COPY has one tag for both of its
+/// ways.
 pub(crate) fn completion(tag: &str, returned: Returned) -> Completion {
     let (command, count) = match tag.rsplit_once(' ') {
         Some((head, last)) if last.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -29,7 +31,7 @@ pub(crate) fn completion(tag: &str, returned: Returned) -> Completion {
         }
         _ => (tag, 0),
     };
-    let is_read = command == "SELECT" && returned == Returned::Rows;
+    let is_read = matches!(command, "SELECT" | "FETCH") && returned == Returned::Rows;
     let rows_affected = if is_read { 0 } else { count };
     Completion { rows_affected, command: command.to_owned() }
 }
@@ -63,7 +65,7 @@ mod tests {
             ("UPDATE 10", Nothing, "UPDATE", 10),
             ("COPY 4", Nothing, "COPY", 4),
             ("MOVE 2", Nothing, "MOVE", 2),
-            ("FETCH 2", Rows, "FETCH", 2),
+            ("FETCH 2", Rows, "FETCH", 0),
             ("CREATE TABLE", Nothing, "CREATE TABLE", 0),
             ("", Nothing, "", 0),
         ];

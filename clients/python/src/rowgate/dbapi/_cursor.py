@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Parameters = Union[Sequence[Any], Mapping[str, Any], None]
 
 
-_COUNTED = frozenset("INSERT UPDATE DELETE MERGE REPLACE COPY FETCH MOVE".split())
+_COUNTED = frozenset("INSERT UPDATE DELETE MERGE REPLACE COPY MOVE".split())
 
 
 def _count(result: Any) -> int:
