@@ -73,6 +73,35 @@ async fn errors_have_their_place_their_sqlstate_and_their_outcome() {
     service.client.must_fail("select * from pasted", &[]).await;
 }
 
+/// Lines that arrive at once, as a terminal sends a paste that it does not mark as one.
+#[tokio::test]
+async fn lines_that_arrive_at_once_run_in_order_and_none_is_lost() {
+    let service = Service::start(Backend::Sqlite).await;
+    service.client.must("create table t (id int primary key)", &[]).await;
+    service.client.must("insert into t values (1), (2), (3)", &[]).await;
+    let mut terminal = prompt(&service, &[]);
+    terminal.press("delete from t\nwhere id = 1;\n");
+    terminal.expect("DELETE: 1 row affected");
+    terminal.expect(READY);
+    terminal.press("select 11 as a;\nselect 22 as b;\nselect 'größer' as c;\n");
+    for shown in ["│ 11 │", "│ 22 │", "│ größer │"] {
+        terminal.expect(shown);
+    }
+    terminal.expect(READY);
+    terminal.press("begin;\ninsert into t values (4);\ninsert into t\n values (5);\ncommit;\n");
+    for told in ["BEGIN\n", "INSERT: 1 row affected", "INSERT: 1 row affected", "COMMIT\n", READY] {
+        terminal.expect(told);
+    }
+    // More than the editor reads at once.
+    let many: Vec<_> = (10..70).map(|id| format!("insert into t values ({id});\n")).collect();
+    terminal.press(&many.concat());
+    for _ in &many {
+        terminal.expect("INSERT: 1 row affected");
+    }
+    terminal.press("sel");
+    terminal.ask("ect count(*), min(id) from t;", "│       64 ┆       2 │", READY);
+}
+
 #[tokio::test]
 async fn names_are_completed_on_each_database() {
     for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
