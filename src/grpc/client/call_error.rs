@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use prost_types::Any;
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tonic_types::pb;
 
 use crate::error::{DatabaseReport, FieldViolation, Outcome};
@@ -39,6 +39,11 @@ impl CallError {
         self
     }
 
+    /// Returns true for a call that was not sent, as no connection could be made for it.
+    pub(crate) fn is_of_connecting(&self) -> bool {
+        self.reason.is_none() && self.code == "UNAVAILABLE" && self.outcome == Outcome::NotApplied
+    }
+
     /// Returns true if the transport may have made the error.
     pub(crate) fn may_be_of_transport(&self) -> bool {
         self.reason.is_none()
@@ -48,6 +53,9 @@ impl CallError {
     /// Reads Rowgate's details. A status without its ErrorInfo was made by a proxy or the transport, and tells
     /// nothing about the outcome.
     pub(crate) fn from_status(status: &Status) -> Self {
+        if let Some(cause) = connecting_failed(status) {
+            return Self::new("UNAVAILABLE", cause, Outcome::NotApplied);
+        }
         let mut message = status.message().to_owned();
         if let Some(cause) = root_cause(status).filter(|cause| !message.contains(cause)) {
             message = format!("{message}: {cause}");
@@ -109,6 +117,14 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+/// The cause for which no connection was made; `None` for a call that may have been sent.
+fn connecting_failed(status: &Status) -> Option<String> {
+    let first = std::error::Error::source(status);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
+    let connecting = causes.find(|cause| cause.is::<ConnectError>())?;
+    Some(root_cause(connecting).unwrap_or_else(|| connecting.to_string()))
+}
 
 /// Returns the last cause of an error: the causes between are only "transport error".
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> Option<String> {

@@ -91,10 +91,7 @@ impl Client {
             }
             Err(error) => {
                 let cause = root_cause(&error).unwrap_or_else(|| error.to_string());
-                let message = format!("cannot connect to {address}: {cause}");
-                let error = CallError::new("UNAVAILABLE", message, Outcome::NotApplied)
-                    .with_hint("Start a server with `rowgate serve`, or name one with --address.");
-                Err(explain(address, error).await)
+                Err(explain(address, cannot_connect(address, &cause)).await)
             }
         }
     }
@@ -114,6 +111,10 @@ impl Client {
     ) -> CallResult<T> {
         match self.limit.within(call).await {
             Ok(response) => Ok(response.into_inner()),
+            Err(error) if error.is_of_connecting() => {
+                let error = cannot_connect(&self.address, &error.message);
+                Err(explain(&self.address, error).await)
+            }
             Err(error) if error.may_be_of_transport() => Err(explain(&self.address, error).await),
             Err(error) if error.code == "UNAUTHENTICATED" && !self.sends_token => {
                 Err(error.with_hint(NO_TOKEN))
@@ -121,6 +122,13 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The error of a call for which no connection was made: it was not sent.
+fn cannot_connect(address: &Address, cause: &str) -> CallError {
+    let message = format!("cannot connect to {address}: {cause}");
+    CallError::new("UNAVAILABLE", message, Outcome::NotApplied)
+        .with_hint("Start a server with `rowgate serve`, or name one with --address.")
 }
 
 fn endpoint(address: &Address) -> Result<Endpoint, tonic::transport::Error> {
