@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::sql_session::{Flow, SqlSession, until_signalled};
-use super::transaction_run::control;
-use super::transaction_word::transaction_word;
+use super::transaction_run::{NOT_BEGUN, begin_failed, control};
+use super::transaction_word::{is_begin, transaction_word};
 use crate::app::ConsoleSignal;
 use crate::cli::command_error::{CommandError, Result, Text, describe};
 use crate::cli::console::{Console, counted};
@@ -31,6 +31,13 @@ pub(super) async fn run_statement(
         Some(Err(why)) => {
             console.fail(&why)?;
             Flow::Failed
+            if is_begin(text.sql, dialect) && session.transaction.is_none() {
+                begin_failed(session, console)?;
+            }
+            Flow::Failed
+        }
+        None if session.begin_failed => {
+            console.fail(&NOT_BEGUN)?;
         }
         None if sets_transaction(text.sql, dialect) => {
             console.fail(&SET_TRANSACTION)?;

@@ -15,6 +15,8 @@ use crate::value::proto::TransactionOptions;
 pub(super) struct SqlSession {
     pub(super) connection: Connection,
     pub(super) transaction: Option<OpenTransaction>,
+    /// True behind a BEGIN that failed: what was meant for its transaction must not commit by itself.
+    pub(super) begin_failed: bool,
     pub(super) output: Output,
     pub(super) signals: ConsoleSignals,
     pub(super) names: Arc<NameCache>,
@@ -47,6 +49,7 @@ impl SqlSession {
         Self {
             connection,
             transaction: None,
+            begin_failed: false,
             output: Output::new(),
             signals: ConsoleSignals::listen(),
             names,
@@ -59,6 +62,7 @@ impl SqlSession {
         let name = &self.connection.database.name;
         let name = if name.is_empty() { "rowgate".to_owned() } else { visible(name) };
         let state = match &self.transaction {
+            None if self.begin_failed => "!",
             None => "",
             Some(transaction) if transaction.is_aborted => "!",
             Some(_) => "*",

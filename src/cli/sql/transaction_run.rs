@@ -74,17 +74,36 @@ async fn begin(
         Ok(Ok(stream)) => {
             session.transaction = Some(OpenTransaction { stream, options, is_aborted: false });
             writeln!(console.out, "BEGIN")?;
+            session.begin_failed = false;
             Ok(Flow::Continue)
         }
-        Ok(Err(error)) => failed(&error, text, console),
+        Ok(Err(error)) => {
+            let flow = failed(&error, text, console)?;
+            begin_failed(session, console)?;
+            Ok(flow)
+        }
         Err(signal) => {
-            console.fail(&"the transaction was not begun")?;
+            console.fail(&"the command was cancelled")?;
+            begin_failed(session, console)?;
             Ok(ended_by(signal))
         }
     }
 }
 
 /// Ends the transaction.
+/// The error of a statement behind a BEGIN that failed.
+pub(super) const NOT_BEGUN: &str = "this was not run: the transaction that it was typed for was not begun\n  \
+    hint: Write BEGIN again, or ROLLBACK to go on without a transaction.";
+
+/// Tells that no transaction is open behind a BEGIN, and runs nothing until BEGIN, COMMIT or ROLLBACK.
+pub(super) fn begin_failed(session: &mut SqlSession, console: &mut Console<'_>) -> io::Result<()> {
+    session.begin_failed = true;
+    writeln!(
+        console.err,
+        "  no transaction was begun: nothing is run until BEGIN, or ROLLBACK to go on without one"
+    )
+}
+
 async fn end(
     session: &mut SqlSession,
     ending: Ending,
@@ -139,6 +158,10 @@ async fn savepoint(
             Ok(Flow::Continue)
         }
         Ok(Err(CommandFailure::Command(error))) => {
+        if session.begin_failed {
+            console.fail(&NOT_BEGUN)?;
+            return Ok(Flow::Failed);
+        }
             transaction.is_aborted = true;
             failed(&error, text, console)
         }
@@ -174,6 +197,27 @@ fn failed(error: &CallError, text: Text<'_>, console: &mut Console<'_>) -> Resul
     console.fail(&describe(error, Some(text)))?;
     Ok(Flow::Failed)
 }
+/// Goes on without a transaction behind a BEGIN that failed.
+fn end_without_transaction(
+    session: &mut SqlSession,
+    ending: Ending,
+    console: &mut Console<'_>,
+) -> Result<Flow> {
+    if !std::mem::take(&mut session.begin_failed) {
+        return without_transaction(console);
+    }
+    match ending {
+        Ending::Rollback => {
+            writeln!(console.out, "ROLLBACK: no transaction was begun")?;
+            Ok(Flow::Continue)
+        }
+        Ending::Commit => {
+            console.fail(&"nothing is committed: no transaction was begun")?;
+            Ok(Flow::Failed)
+        }
+    }
+}
+
 
 fn ended_by(signal: ConsoleSignal) -> Flow {
     match signal {

@@ -55,10 +55,40 @@ pub(super) fn transaction_word(
         return None;
     }
     let whole = read.filter(|_| words.words.is_empty());
-    Some(whole.ok_or_else(|| match words.words.first() {
-        Some(word) => format!("transaction control is not understood from {:?} on", word.text),
-        None => "transaction control lacks a word at its end".to_owned(),
+    Some(whole.ok_or_else(|| {
+        let why = match words.words.first() {
+            Some(word) => format!("transaction control is not understood from {:?} on", word.text),
+            None => "transaction control lacks a word at its end".to_owned(),
+        };
+        format!("{why}\n  hint: {}", form_of(sql, dialect))
     }))
+}
+
+/// Returns true for a statement that begins a transaction, or was meant to.
+pub(super) fn is_begin(sql: &str, dialect: Dialect) -> bool {
+    let first = Scanner::new(sql, dialect).next();
+    first.is_some_and(|token| is_among(token.text, "BEGIN START"))
+}
+
+/// The forms of a statement that are understood, as a sentence.
+fn form_of(sql: &str, dialect: Dialect) -> &'static str {
+    if !is_begin(sql, dialect) {
+        return "Write COMMIT or ROLLBACK, with AND CHAIN or without; SAVEPOINT NAME, ROLLBACK TO NAME, or RELEASE NAME.";
+    }
+    match dialect {
+        Dialect::Postgres => {
+            "Write BEGIN, or behind it ISOLATION LEVEL READ COMMITTED, REPEATABLE READ or SERIALIZABLE; READ ONLY or \
+             READ WRITE; DEFERRABLE."
+        }
+        Dialect::Sqlite => {
+            "Write BEGIN, or behind it DEFERRED, IMMEDIATE or EXCLUSIVE; ISOLATION LEVEL READ COMMITTED, REPEATABLE \
+             READ or SERIALIZABLE; READ ONLY or READ WRITE."
+        }
+        Dialect::Mysql => {
+            "Write BEGIN, or behind it ISOLATION LEVEL READ COMMITTED, REPEATABLE READ or SERIALIZABLE; READ ONLY or \
+             READ WRITE."
+        }
+    }
 }
 
 /// A token: a name, or a word that may be a keyword.
@@ -127,8 +157,7 @@ impl Words<'_> {
             // The server's own way to begin is IMMEDIATE, which each of these allows.
             Dialect::Sqlite => {
                 self.take("DEFERRED IMMEDIATE EXCLUSIVE");
-                self.take("TRANSACTION");
-                return Some(options);
+                self.take("TRANSACTION")
             }
             Dialect::Postgres => self.take("WORK TRANSACTION"),
             Dialect::Mysql => self.take("WORK"),
@@ -174,10 +203,10 @@ impl Words<'_> {
         if self.take("REPEATABLE") {
             return self.take("READ").then_some(IsolationLevel::RepeatableRead);
         }
-        // In PostgreSQL, READ UNCOMMITTED is READ COMMITTED.
+        // In PostgreSQL, READ UNCOMMITTED is READ COMMITTED; in SQLite, each level is SERIALIZABLE.
         let is_read = self.take("READ");
         let is_committed =
-            self.take("COMMITTED") || dialect == Dialect::Postgres && self.take("UNCOMMITTED");
+            self.take("COMMITTED") || dialect != Dialect::Mysql && self.take("UNCOMMITTED");
         (is_read && is_committed).then_some(IsolationLevel::ReadCommitted)
     }
 
@@ -248,6 +277,16 @@ mod tests {
                 Mysql,
                 begun(IsolationLevel::ReadCommitted, AccessMode::Unspecified, false),
             ),
+            (
+                "begin immediate read only",
+                Sqlite,
+                begun(IsolationLevel::Unspecified, AccessMode::ReadOnly, false),
+            ),
+            (
+                "start transaction isolation level serializable, read only",
+                Sqlite,
+                begun(IsolationLevel::Serializable, AccessMode::ReadOnly, false),
+            ),
             ("commit", Postgres, TransactionWord::Commit(Next::Nothing)),
             ("END TRANSACTION", Sqlite, TransactionWord::Commit(Next::Nothing)),
             ("commit and chain", Postgres, TransactionWord::Commit(Next::Transaction)),
@@ -273,6 +312,7 @@ mod tests {
             ("begin isolation level chaos", Postgres),
             ("begin read", Postgres),
             ("begin x", Sqlite),
+            ("begin deferrable", Sqlite),
             ("start transaction with consistent snapshot", Mysql),
             ("begin isolation level read uncommitted", Mysql),
             ("commit x", Postgres),
@@ -283,7 +323,9 @@ mod tests {
             ("savepoint", Postgres),
             ("release 'a'", Postgres),
         ] {
-            assert!(matches!(word(sql, dialect), Some(Err(_))), "{sql}: {:?}", word(sql, dialect));
+            let word = word(sql, dialect);
+            let is_told = matches!(&word, Some(Err(why)) if why.contains("\n  hint: Write "));
+            assert!(is_told, "{sql}: {word:?}");
         }
     }
 

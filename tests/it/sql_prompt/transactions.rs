@@ -50,8 +50,9 @@ async fn the_options_of_a_transaction_are_those_that_were_typed() {
     terminal.ask("begin;", "error: a transaction is open already", OPEN);
     terminal.ask("set transaction read write;", "Write them behind BEGIN", OPEN);
     terminal.ask("insert into t values (1);", "sqlstate: 25006", ABORTED);
-    terminal.ask("commit;", "the transaction is aborted", READY);
-    terminal.ask("begin isolation level chaos;", "not understood from \"chaos\" on", READY);
+    terminal.ask("commit;", "ROLLBACK: the transaction was aborted", READY);
+    terminal.ask("rollback;", "error: no transaction is open", READY);
+    terminal.ask("begin isolation level chaos;", "not understood from \"chaos\" on", ABORTED);
     terminal.ask("begin isolation level repeatable read;", "BEGIN", OPEN);
     terminal.ask("commit and chain;", "COMMIT\nBEGIN", OPEN);
     terminal.ask("show transaction_isolation;", "repeatable read", OPEN);
@@ -61,6 +62,49 @@ async fn the_options_of_a_transaction_are_those_that_were_typed() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn each_database_takes_the_options_that_are_documented() {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
+        let service = with_table(backend, "").await;
+        let mut terminal = prompt(&service, &[]);
+        for begin in
+            ["begin read only;", "start transaction isolation level serializable, read only;"]
+        {
+            terminal.ask(begin, "BEGIN", OPEN);
+            terminal.ask("insert into t values (1);", "outcome: NOT_APPLIED", ABORTED);
+            terminal.ask("rollback;", "ROLLBACK", READY);
+        }
+        terminal.ask("begin isolation level repeatable read, read write;", "BEGIN", OPEN);
+        terminal.ask("insert into t values (1);", "INSERT: 1 row affected", OPEN);
+        terminal.ask("commit;", "COMMIT", READY);
+        assert_eq!(count(&service).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_begin_that_failed_nothing_commits_by_itself() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let service = with_table(backend, "").await;
+        let mut terminal = prompt(&service, &[]);
+        let told = terminal.ask("begin read onyl;", "no transaction was begun", ABORTED);
+        assert!(told.contains("hint: Write BEGIN, or behind it "), "{told}");
+        for line in ["insert into t values (1);", "savepoint a;"] {
+            terminal.ask(line, "hint: Write BEGIN again, or ROLLBACK to go on", ABORTED);
+        }
+        terminal.ask("commit;", "error: nothing is committed", READY);
+        // The server's refusal, too; lines that arrive at once are not undone by the error before them.
+        terminal.ask("begin deferrable;", "no transaction was begun", ABORTED);
+        terminal.press("insert into t values (2);\ninsert into t values (3);\nrollback;\n");
+        terminal.expect("ROLLBACK: no transaction was begun");
+        terminal.expect(READY);
+        assert_eq!(count(&service).await, 0);
+        terminal.ask("begin x;", "no transaction was begun", ABORTED);
+        terminal.ask("begin;", "BEGIN", OPEN);
+        terminal.ask("insert into t values (4); commit;", "COMMIT", READY);
+        assert_eq!(count(&service).await, 1);
+    }
+}
+
 async fn ctrl_c_ends_the_transaction_with_its_statement() {
     let service = with_table(Backend::Postgres, "").await;
     let mut terminal = prompt(&service, &[]);
