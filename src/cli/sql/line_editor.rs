@@ -2,9 +2,11 @@
 //!
 //! It has a thread of its own, so that the connection to the server lives while nobody types.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -51,6 +53,8 @@ pub(super) struct LineEditor {
     lines: mpsc::Receiver<Line>,
     /// Prints above the line that is being typed.
     notices: Option<Box<dyn FnMut(String) + Send>>,
+    /// True once the transaction that the prompt shows has ended.
+    is_outdated: Arc<AtomicBool>,
 }
 
 impl LineEditor {
@@ -62,7 +66,9 @@ impl LineEditor {
         let (requests, received) = sync_channel(1);
         let (answers, lines) = mpsc::channel(1);
         let (made, notices) = sync_channel(1);
-        let run = move || match editor(names, history.path()) {
+        let is_outdated = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&is_outdated);
+        let run = move || match editor(names, history.path(), shared) {
             Ok(mut editor) => {
                 let printer = editor.create_external_printer().ok().map(|mut printer| {
                     Box::new(move |text| printer.print(text).unwrap_or(()))
@@ -75,12 +81,13 @@ impl LineEditor {
         };
         thread::Builder::new().name("prompt".to_owned()).spawn(run)?;
         let notices = notices.recv().map_err(io::Error::other)??;
-        Ok(Self { requests, lines, notices })
+        Ok(Self { requests, lines, notices, is_outdated })
     }
 
     /// Starts to read a line behind a prompt; `before` has the lines of the statement that it continues.
     pub(super) fn ask(&mut self, prompt: String, before: &str) {
         let before = before.to_owned();
+        self.is_outdated.store(false, Ordering::Relaxed);
         self.requests.send(EditorRequest::Read { prompt, before }).unwrap_or(());
     }
 
@@ -98,9 +105,11 @@ impl LineEditor {
         self.requests.send(EditorRequest::Remember(entry.to_owned())).unwrap_or(());
     }
 
-    /// Prints a text above the line that is being typed; returns false on a terminal that cannot.
-    pub(super) fn notice(&mut self, text: &str) -> bool {
+    /// Prints above the line that is being typed that the transaction of its prompt has ended, and draws the prompt
+    /// without it; returns false on a terminal that cannot.
+    pub(super) fn transaction_ended(&mut self, text: &str) -> bool {
         let Some(print) = &mut self.notices else { return false };
+        self.is_outdated.store(true, Ordering::Relaxed);
         print(format!("{text}\n"));
         true
     }
@@ -108,7 +117,11 @@ impl LineEditor {
 
 type PromptEditor = Editor<PromptHelper, FileHistory>;
 
-fn editor(names: Arc<NameCache>, history: Option<&Path>) -> rustyline::Result<PromptEditor> {
+fn editor(
+    names: Arc<NameCache>,
+    history: Option<&Path>,
+    is_outdated: Arc<AtomicBool>,
+) -> rustyline::Result<PromptEditor> {
     // The prompt is not part of results that go to a file.
     let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
     let config = Config::builder()
@@ -123,6 +136,7 @@ fn editor(names: Arc<NameCache>, history: Option<&Path>) -> rustyline::Result<Pr
         names,
         before: String::new(),
         files: FilenameCompleter::new(),
+        is_outdated,
     }));
     if let Some(path) = history {
         // There is none before the first statement.
@@ -171,11 +185,36 @@ struct PromptHelper {
     names: Arc<NameCache>,
     before: String,
     files: FilenameCompleter,
+    is_outdated: Arc<AtomicBool>,
 }
 
 impl Helper for PromptHelper {}
 
-impl Highlighter for PromptHelper {}
+impl Highlighter for PromptHelper {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        _is_default: bool,
+    ) -> Cow<'b, str> {
+        if self.is_outdated.load(Ordering::Relaxed) {
+            Cow::Owned(without_transaction(prompt))
+        } else {
+            Cow::Borrowed(prompt)
+        }
+    }
+}
+
+/// The prompt without its sign of a transaction, and as wide: the editor counts its columns only once.
+fn without_transaction(prompt: &str) -> String {
+    let mut shown: Vec<_> = prompt.chars().collect();
+    // Behind it are the sign of what the line continues, and "> ".
+    let at = shown.len().checked_sub(4);
+    if let Some(at) = at.filter(|&at| matches!(shown[at], '*' | '!')) {
+        shown.remove(at);
+        shown.push(' ');
+    }
+    shown.into_iter().collect()
+}
 
 impl Validator for PromptHelper {}
 
@@ -242,5 +281,23 @@ impl PromptHelper {
             }
             _ => (line.len(), Vec::new()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_without_its_transaction_is_as_wide() {
+        for (prompt, shown) in [
+            ("main*=> ", "main=>  "),
+            ("main!-> ", "main->  "),
+            ("a*b=> ", "a*b=> "),
+            ("main**> ", "main*>  "),
+            ("", ""),
+        ] {
+            assert_eq!(without_transaction(prompt), shown);
+        }
     }
 }

@@ -115,7 +115,7 @@ impl Dialogue {
             session.transaction = None;
             let why = describe(&error, None);
             let text = format!("error: {why}\n  the transaction has ended, and was not committed");
-            if !self.editor.notice(&text) {
+            if !self.editor.transaction_ended(&text) {
                 writeln!(console.err, "{text}")?;
             }
         }

@@ -130,6 +130,8 @@ async fn an_idle_transaction_is_told_to_have_ended_and_what_was_typed_for_it_is_
     terminal.press("insert into t ");
     terminal.expect("no command came for 500ms");
     terminal.expect("the transaction has ended, and was not committed");
+    // The prompt is drawn again without the sign of a transaction.
+    terminal.expect("\nmain=>  insert into t ");
     terminal.line("values (2);");
     terminal.expect("this line was not run: the transaction that it was typed for has ended");
     terminal.expect(READY);
