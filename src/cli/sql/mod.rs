@@ -14,6 +14,7 @@ mod meta_command;
 mod name_cache;
 mod output;
 mod prompt;
+mod prompt_hints;
 mod run_command;
 mod run_sql;
 mod script;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::prompt_hints::with_prompt_hint;
 use super::sql_session::{Flow, SqlSession, until_signalled};
 use super::transaction_run::{NOT_BEGUN, begin_failed, control};
 use super::transaction_word::{is_begin, transaction_word};
@@ -247,7 +248,7 @@ pub(super) fn told(
         }
         Err(Unfinished::Signalled { signal, outcome, rows }) => {
             let error = CallError::new("CANCELLED", "the statement was cancelled", outcome);
-            console.fail(&describe(&error, Some(text)))?;
+            console.fail(&describe(&with_prompt_hint(*error), Some(text)))?;
             if signal == ConsoleSignal::Terminate {
                 return Ok(Flow::Quit);
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::prompt_hints::with_prompt_hint;
 use super::sql_session::{Flow, OpenTransaction, SqlSession, until_signalled};
 use super::transaction_word::{Next, TransactionWord};
 use crate::app::ConsoleSignal;
@@ -216,6 +217,15 @@ fn end_without_transaction(
             Ok(Flow::Failed)
         }
     }
+}
+fn without_transaction(console: &mut Console<'_>) -> Result<Flow> {
+    console.fail(&"no transaction is open\n  hint: BEGIN opens one.")?;
+    Ok(Flow::Failed)
+}
+
+fn failed(error: &CallError, text: Text<'_>, console: &mut Console<'_>) -> Result<Flow> {
+    console.fail(&describe(&with_prompt_hint(error.clone()), Some(text)))?;
+    Ok(Flow::Failed)
 }
 
 

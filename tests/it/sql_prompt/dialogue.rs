@@ -59,6 +59,12 @@ async fn errors_have_their_place_their_sqlstate_and_their_outcome() {
     terminal.expect("outcome: NOT_APPLIED, nothing was changed\n");
     terminal.expect(READY);
     terminal.ask("\\nope", "error: \\nope is no command; \\? lists them", READY);
+    terminal.ask(
+        "set work_mem = '1MB';",
+        "hint: Start the prompt with --setting NAME=VALUE",
+        READY,
+    );
+    terminal.ask("copy t from stdin;", "hint: Use `rowgate copy TABLE --from FILE`", READY);
     terminal.ask("\\?", "describe a table or view", READY);
     terminal.ask("\\timing", "timing is on", READY);
     terminal.ask("select 5;", "time: ", READY);

@@ -30,7 +30,7 @@ async fn a_transaction_is_committed_or_rolled_back_as_a_whole() {
         assert_eq!(count(&service).await, 0);
         terminal.ask("savepoint a;", "SAVEPOINT", OPEN);
         terminal.ask("insert into t values (1);", "outcome: NOT_APPLIED", ABORTED);
-        terminal.ask("select 1;", "the transaction is aborted", ABORTED);
+        terminal.ask("select 1;", "hint: Write ROLLBACK, or ROLLBACK TO a savepoint", ABORTED);
         terminal.ask("rollback to a;", "ROLLBACK", OPEN);
         terminal.ask("insert into t values (2); release savepoint a;", "RELEASE", OPEN);
         terminal.ask("commit;", "COMMIT", READY);
