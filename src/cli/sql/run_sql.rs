@@ -13,7 +13,7 @@ use crate::cli::console::{Console, counted};
 use crate::cli::query::{Printer, Summary, print_stream};
 use crate::error::Outcome;
 use crate::grpc::client::{CallError, CommandFailure, TransactionStream};
-use crate::sql::{Analyzer, Dialect, StatementClass, is_among};
+use crate::sql::{Analyzer, Dialect, Scanner, StatementClass, TokenKind, is_among};
 use crate::value::proto::{QueryRequest, TransactQuery};
 
 /// First words of statements after which names may be others; those that roll definitions back, too.
@@ -31,7 +31,6 @@ pub(super) async fn run_statement(
         Some(Ok(word)) => control(session, word, text, console).await?,
         Some(Err(why)) => {
             console.fail(&why)?;
-            Flow::Failed
             if is_begin(text.sql, dialect) && session.transaction.is_none() {
                 begin_failed(session, console)?;
             }
@@ -39,6 +38,7 @@ pub(super) async fn run_statement(
         }
         None if session.begin_failed => {
             console.fail(&NOT_BEGUN)?;
+            Flow::Failed
         }
         None if sets_transaction(text.sql, dialect) => {
             console.fail(&SET_TRANSACTION)?;
@@ -165,13 +165,32 @@ fn cancelled_outcome(sql: &str, session: &SqlSession) -> Outcome {
     if session.connection.is_read_only() {
         return Outcome::NotApplied;
     }
-    let analysis = Analyzer::new(session.connection.database.dialect, 0).analyze(sql);
-    match &analysis.class {
+    let dialect = session.connection.database.dialect;
+    if reads_only(sql, dialect) { Outcome::NotApplied } else { Outcome::Unknown }
+}
+
+/// Returns true for a statement that is known to write nothing by its text.
+fn reads_only(sql: &str, dialect: Dialect) -> bool {
+    match dialect {
         // Functions may write.
-        StatementClass::Read(uses) if uses.functions.is_empty() => Outcome::NotApplied,
-        StatementClass::Read(_) | StatementClass::Change(_) | StatementClass::Other => {
-            Outcome::Unknown
+        Dialect::Postgres => match &Analyzer::new(dialect, 0).analyze(sql).class {
+            StatementClass::Read(uses) => {
+                uses.functions.is_empty() && uses.attributes.is_empty() && !uses.exotic
+            }
+            StatementClass::Change(_) | StatementClass::Other => false,
+        },
+        // Its functions write nothing, as no SQL is in them; nor do views.
+        Dialect::Sqlite => {
+            let mut words =
+                Scanner::new(sql, dialect).filter(|token| token.kind == TokenKind::Word);
+            words.next().is_some_and(|first| {
+                is_among(first.text, "SELECT VALUES")
+                    || is_among(first.text, "WITH")
+                        && !words.any(|word| is_among(word.text, "DELETE INSERT REPLACE UPDATE"))
+            })
         }
+        // Functions that nothing marks may write.
+        Dialect::Mysql => false,
     }
 }
 
@@ -243,12 +262,12 @@ pub(super) fn told(
         }
         Err(Unfinished::Output(error)) => return Err(error.into()),
         Err(Unfinished::Failed { error, rows }) => {
-            console.fail(&describe(&error, Some(text)))?;
+            console.fail(&describe(&with_prompt_hint(*error), Some(text)))?;
             rows
         }
         Err(Unfinished::Signalled { signal, outcome, rows }) => {
             let error = CallError::new("CANCELLED", "the statement was cancelled", outcome);
-            console.fail(&describe(&with_prompt_hint(*error), Some(text)))?;
+            console.fail(&describe(&error, Some(text)))?;
             if signal == ConsoleSignal::Terminate {
                 return Ok(Flow::Quit);
             }
@@ -263,4 +282,36 @@ pub(super) fn told(
         )?;
     }
     Ok(Flow::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_to_read_is_not_applied_when_it_is_cancelled() {
+        use Dialect::{Mysql, Postgres, Sqlite};
+        for (sql, dialect, expected) in [
+            ("select a from t, u order by b", Postgres, true),
+            ("select pg_sleep(60)", Postgres, false),
+            ("select a.f from t a", Postgres, false),
+            ("select a from t for update", Postgres, false),
+            ("with w as (delete from t returning a) select a from w", Postgres, false),
+            ("select count(*) from t, u", Sqlite, true),
+            ("-- a\nvalues (1)", Sqlite, true),
+            (
+                "with recursive r(n) as (select 1 union all select n + 1 from r) select max(n) from r",
+                Sqlite,
+                true,
+            ),
+            ("with w as (select 1) insert into t select * from w", Sqlite, false),
+            ("pragma journal_mode = wal", Sqlite, false),
+            ("explain select 1", Sqlite, false),
+            ("insert into t values (1)", Sqlite, false),
+            ("", Sqlite, false),
+            ("select f()", Mysql, false),
+        ] {
+            assert_eq!(reads_only(sql, dialect), expected, "{sql}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{READY, command, prompt, wide_prompt};
 use crate::harness::client::PATIENCE;
 use crate::harness::terminal::{CTRL_C, CTRL_D, ENTER, Terminal, UP};
-use crate::harness::wait::eventually_async;
+use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service};
 
 #[tokio::test]
@@ -162,6 +162,21 @@ async fn ctrl_c_cancels_the_statement_that_runs_and_clears_the_line() {
     terminal.expect(READY);
     terminal.press(CTRL_D);
     assert!(terminal.exit().success());
+}
+
+#[tokio::test]
+async fn a_cancelled_query_of_sqlite_has_certainly_changed_nothing() {
+    let service = Service::start(Backend::Sqlite).await;
+    let mut terminal = prompt(&service, &[]);
+    let endless =
+        "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r;";
+    terminal.line(endless);
+    terminal.expect("from r;\n");
+    idle_for(Duration::from_millis(300)).await;
+    terminal.press(CTRL_C);
+    terminal.expect("error: the statement was cancelled");
+    terminal.expect("outcome: NOT_APPLIED, nothing was changed");
+    terminal.expect(READY);
 }
 
 #[tokio::test]
