@@ -24,13 +24,16 @@ const LEAST_WIDTH: u16 = 12;
 /// The text of NULL; the text `NULL` is quoted.
 const NULL: &str = "NULL";
 
+/// The width of a column below which nothing is wrapped: a table of more columns is as wide as its values.
+const LEAST_WRAPPED: u16 = 4;
+
 /// The form of a table; widths are those of the terminal, in columns of text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// As wide as its values.
     #[default]
     Natural,
-    /// Longer values are wrapped.
+    /// Longer values are wrapped, unless that would leave columns fewer than [`LEAST_WRAPPED`] characters.
     Fitting(u16),
     /// One value a line.
     Expanded(Option<u16>),
@@ -79,7 +82,8 @@ impl Table {
                     return write_expanded(&names, &rows, (first, width), out);
                 }
             }
-            if total(widths.iter().copied()) > u64::from(width) {
+            let fits = |most| total(widths.iter().map(|own| (*own).min(most))) <= u64::from(width);
+            if !fits(u16::MAX) && fits(LEAST_WRAPPED) {
                 grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
             }
         }
@@ -247,6 +251,16 @@ mod tests {
         assert!(printed.contains("\ncolumn_number_8 │ 8\n(1 row)\n"), "{printed}");
         let empty = printed_as(Layout::Expanded(None), columns, vec![], "SELECT");
         assert_eq!(empty, "(0 rows)\n");
+    }
+
+    #[test]
+    fn a_table_whose_columns_could_not_be_read_is_as_wide_as_its_values() {
+        let rows = || vec![(0..20).map(|_| Value::text("twelve chars")).collect()];
+        let columns = || (0..20).map(|n| column(&format!("c{n}"), DataType::Text)).collect();
+        let natural = printed_as(Layout::Natural, columns(), rows(), "SELECT");
+        assert_eq!(printed_as(Layout::Fitting(80), columns(), rows(), "SELECT"), natural);
+        let wrapped = printed_as(Layout::Fitting(141), columns(), rows(), "SELECT");
+        assert_ne!(wrapped, natural);
     }
 
     #[test]

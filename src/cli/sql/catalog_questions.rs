@@ -249,6 +249,12 @@ pub(super) fn relation_name(name: &str, dialect: Dialect) -> String {
     }
     let quoted =
         |open: char, close: char| name.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    if dialect == Dialect::Sqlite
+        && let Some((schema, table)) = name.split_once('.')
+        && schema.trim_matches(['"', '`', '[', ']']).eq_ignore_ascii_case("main")
+    {
+        return relation_name(table, dialect);
+    }
     let name =
         quoted('"', '"').or_else(|| quoted('`', '`')).or_else(|| quoted('[', ']')).unwrap_or(name);
     name.to_owned()
@@ -271,5 +277,9 @@ mod tests {
         assert_eq!(relation_name("\"a b\"", Dialect::Postgres), "\"a b\"");
         assert_eq!(relation_name("\"a b\"", Dialect::Sqlite), "a b");
         assert_eq!(relation_name("`a b`", Dialect::Mysql), "a b");
+        assert_eq!(relation_name("main.\"a.b\"", Dialect::Sqlite), "a.b");
+        assert_eq!(relation_name("\"Main\".t", Dialect::Sqlite), "t");
+        assert_eq!(relation_name("\"a.b\"", Dialect::Sqlite), "a.b");
+        assert_eq!(relation_name("main.t", Dialect::Mysql), "main.t");
     }
 }

@@ -94,7 +94,12 @@ pub(super) fn parse(line: &str) -> Result<MetaCommand, String> {
         "\\l" | "\\list" => SessionCommand::Databases,
         "\\x" => SessionCommand::Expanded(argument.as_deref().map(expansion).transpose()?),
         "\\timing" => SessionCommand::Timing(argument.as_deref().map(switch).transpose()?),
-        "\\o" | "\\out" => SessionCommand::Output(argument.map(|file| unquoted(&file))),
+        "\\o" | "\\out" => {
+            if argument.as_deref().is_some_and(|file| file.starts_with('|')) {
+                return Err(TO_PROGRAM.to_owned());
+            }
+            SessionCommand::Output(argument.map(|file| unquoted(&file)))
+        }
         "\\watch" => SessionCommand::Watch(argument.as_deref().map_or(Ok(WATCH), pause)?),
         "\\q" | "\\quit" => SessionCommand::Quit,
         "\\?" | "\\h" | "\\help" => SessionCommand::Help,
@@ -103,6 +108,10 @@ pub(super) fn parse(line: &str) -> Result<MetaCommand, String> {
     };
     Ok(MetaCommand::Session(command))
 }
+
+/// The finding about results for a program.
+const TO_PROGRAM: &str = "\\o writes to a file, not to a program\n  hint: Outside of the prompt, write \
+    `rowgate query --format csv SQL | PROGRAM`. A file whose name begins with | has it in quotes.";
 
 /// The name of a file or database without its quotes.
 fn unquoted(name: &str) -> String {

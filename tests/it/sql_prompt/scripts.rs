@@ -93,6 +93,9 @@ async fn files_are_included_and_results_go_to_files() {
 
 /// The most memory that a process has had at once, in KiB; `None` where there is no /proc to tell it.
 fn peak(pid: u32) -> Option<u64> {
+    terminal.ask("\\o | cat", "error: \\o writes to a file, not to a program", READY);
+    assert!(!at("| cat").exists());
+    terminal.ask("\\d main.t", "table t", READY);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     Some(peak.trim_end_matches("kB").trim().parse().expect("a number"))
