@@ -28,14 +28,21 @@ use std::io::{IsTerminal as _, stdin};
 
 pub(crate) use sql_args::Args;
 
-use super::command_error::Result;
+use super::command_error::{CommandError, Result};
 use super::console::{Console, Exit};
 use super::server_flag::block_on;
 use script::{Script, run_script};
 use server_connection::Connection;
 use sql_session::{Flow, SqlSession};
 
+/// The finding about a statement on the command line.
+const ONE_STATEMENT: &str = "`rowgate sql` takes no statement on its command line\n  \
+    hint: `rowgate query SQL`, with --database NAME for another database than the default one, runs one.";
+
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
+    if args.command.is_some() {
+        return Err(CommandError::Usage(ONE_STATEMENT.to_owned()));
+    }
     block_on(async {
         let connection = Connection::open(args).await?;
         let mut session = SqlSession::new(connection);

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// A setting of PostgreSQL's for each statement and transaction; repeat it for more. The server must allow it
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = query::setting)]
     pub(super) settings: Vec<Setting>,
+    /// As psql has it, to be told of `rowgate query`
+    #[arg(short = 'c', long = "command", value_name = "SQL", hide = true)]
+    pub(super) command: Option<String>,
     /// Have the database refuse writes
     #[arg(long)]
     pub(super) read_only: bool,

@@ -74,8 +74,8 @@ async fn begin(
     match until_signalled(&mut session.signals, client.begin(request)).await {
         Ok(Ok(stream)) => {
             session.transaction = Some(OpenTransaction { stream, options, is_aborted: false });
-            writeln!(console.out, "BEGIN")?;
             session.begin_failed = false;
+            writeln!(console.out, "BEGIN")?;
             Ok(Flow::Continue)
         }
         Ok(Err(error)) => {
@@ -91,7 +91,6 @@ async fn begin(
     }
 }
 
-/// Ends the transaction.
 /// The error of a statement behind a BEGIN that failed.
 pub(super) const NOT_BEGUN: &str = "this was not run: the transaction that it was typed for was not begun\n  \
     hint: Write BEGIN again, or ROLLBACK to go on without a transaction.";
@@ -105,6 +104,7 @@ pub(super) fn begin_failed(session: &mut SqlSession, console: &mut Console<'_>) 
     )
 }
 
+/// Ends the transaction.
 async fn end(
     session: &mut SqlSession,
     ending: Ending,
@@ -112,8 +112,11 @@ async fn end(
     (text, console): (Text<'_>, &mut Console<'_>),
 ) -> Result<Flow> {
     let Some(mut transaction) = session.transaction.take() else {
-        return without_transaction(console);
+        return end_without_transaction(session, ending, console);
     };
+    // Of an aborted transaction a COMMIT is a ROLLBACK, as the databases have it.
+    let is_undone = transaction.is_aborted && ending == Ending::Commit;
+    let ending = if is_undone { Ending::Rollback } else { ending };
     let (tag, unanswered) = ending.about();
     let mut work = Box::pin(transaction.stream.run(ending.command()));
     let mut ended = until_signalled(&mut session.signals, &mut work).await;
@@ -127,6 +130,9 @@ async fn end(
     }
     drop(work);
     match ended {
+        Ok(Ok(())) if is_undone => {
+            writeln!(console.out, "ROLLBACK: the transaction was aborted")?;
+        }
         Ok(Ok(())) => writeln!(console.out, "{tag}")?,
         Ok(Err(CommandFailure::Command(error) | CommandFailure::Ended(error))) => {
             return failed(&error, text, console);
@@ -138,6 +144,8 @@ async fn end(
         }
     }
     match next {
+        // What is behind it in a paste may count on the commit.
+        Next::Nothing if is_undone => Ok(Flow::Failed),
         Next::Nothing => Ok(Flow::Continue),
         Next::Transaction => begin(session, transaction.options, text, console).await,
     }
@@ -150,6 +158,10 @@ async fn savepoint(
     console: &mut Console<'_>,
 ) -> Result<Flow> {
     let Some(transaction) = &mut session.transaction else {
+        if session.begin_failed {
+            console.fail(&NOT_BEGUN)?;
+            return Ok(Flow::Failed);
+        }
         return without_transaction(console);
     };
     match until_signalled(&mut session.signals, transaction.stream.run(command)).await {
@@ -159,10 +171,6 @@ async fn savepoint(
             Ok(Flow::Continue)
         }
         Ok(Err(CommandFailure::Command(error))) => {
-        if session.begin_failed {
-            console.fail(&NOT_BEGUN)?;
-            return Ok(Flow::Failed);
-        }
             transaction.is_aborted = true;
             failed(&error, text, console)
         }
@@ -189,15 +197,6 @@ pub(super) async fn leave(session: &mut SqlSession, console: &mut Console<'_>) -
     Ok(true)
 }
 
-fn without_transaction(console: &mut Console<'_>) -> Result<Flow> {
-    console.fail(&"no transaction is open\n  hint: BEGIN opens one.")?;
-    Ok(Flow::Failed)
-}
-
-fn failed(error: &CallError, text: Text<'_>, console: &mut Console<'_>) -> Result<Flow> {
-    console.fail(&describe(error, Some(text)))?;
-    Ok(Flow::Failed)
-}
 /// Goes on without a transaction behind a BEGIN that failed.
 fn end_without_transaction(
     session: &mut SqlSession,
@@ -218,6 +217,7 @@ fn end_without_transaction(
         }
     }
 }
+
 fn without_transaction(console: &mut Console<'_>) -> Result<Flow> {
     console.fail(&"no transaction is open\n  hint: BEGIN opens one.")?;
     Ok(Flow::Failed)
@@ -227,7 +227,6 @@ fn failed(error: &CallError, text: Text<'_>, console: &mut Console<'_>) -> Resul
     console.fail(&describe(&with_prompt_hint(error.clone()), Some(text)))?;
     Ok(Flow::Failed)
 }
-
 
 fn ended_by(signal: ConsoleSignal) -> Flow {
     match signal {

@@ -71,6 +71,17 @@ async fn what_is_not_whole_is_not_run() {
 }
 
 #[tokio::test]
+async fn a_statement_on_the_command_line_is_that_of_query() {
+    let service = Service::start(Backend::Sqlite).await;
+    for flag in ["-c", "--command"] {
+        let output = command(&service, &[flag, "select 1"]).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("hint: `rowgate query SQL`"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn files_are_included_and_results_go_to_files() {
     let service = Service::start(Backend::Sqlite).await;
     let at = |name: &str| service.server.directory().join(name);
@@ -82,6 +93,9 @@ async fn files_are_included_and_results_go_to_files() {
     terminal.ask("\\i outer.sql", "at outer.sql, line 3", READY);
     terminal.ask("\\i circle.sql", "files include one another", READY);
     terminal.ask("\\i none.sql", "none.sql cannot be read", READY);
+    terminal.ask("\\o | cat", "error: \\o writes to a file, not to a program", READY);
+    assert!(!at("| cat").exists());
+    terminal.ask("\\d main.t", "table t", READY);
     terminal.ask("\\o result.txt", "", READY);
     terminal.line("select id from t;");
     terminal.expect(READY);
@@ -93,9 +107,6 @@ async fn files_are_included_and_results_go_to_files() {
 
 /// The most memory that a process has had at once, in KiB; `None` where there is no /proc to tell it.
 fn peak(pid: u32) -> Option<u64> {
-    terminal.ask("\\o | cat", "error: \\o writes to a file, not to a program", READY);
-    assert!(!at("| cat").exists());
-    terminal.ask("\\d main.t", "table t", READY);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     Some(peak.trim_end_matches("kB").trim().parse().expect("a number"))

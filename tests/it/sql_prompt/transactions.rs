@@ -62,7 +62,6 @@ async fn the_options_of_a_transaction_are_those_that_were_typed() {
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn each_database_takes_the_options_that_are_documented() {
     for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let service = with_table(backend, "").await;
@@ -105,6 +104,7 @@ async fn behind_a_begin_that_failed_nothing_commits_by_itself() {
     }
 }
 
+#[tokio::test]
 async fn ctrl_c_ends_the_transaction_with_its_statement() {
     let service = with_table(Backend::Postgres, "").await;
     let mut terminal = prompt(&service, &[]);
