@@ -44,7 +44,8 @@ enum EditorRequest {
         /// The lines of the statement before.
         before: String,
     },
-    Remember(String),
+    /// An entry of the history, and who waits until it is kept.
+    Remember(String, SyncSender<()>),
 }
 
 /// The prompt on a terminal.
@@ -100,9 +101,12 @@ impl LineEditor {
         self.lines.recv().await.unwrap_or_else(stopped)
     }
 
-    /// Keeps an entry in the history.
+    /// Keeps an entry in the history, between two lines: behind it the program may end.
     pub(super) fn remember(&mut self, entry: &str) {
-        self.requests.send(EditorRequest::Remember(entry.to_owned())).unwrap_or(());
+        let (done, kept) = sync_channel(1);
+        self.requests.send(EditorRequest::Remember(entry.to_owned(), done)).unwrap_or(());
+        // A thread that has ended keeps nothing.
+        kept.recv().unwrap_or(());
     }
 
     /// Prints above the line that is being typed that the transaction of its prompt has ended, and draws the prompt
@@ -168,15 +172,23 @@ fn serve(
                     return;
                 }
             }
-            EditorRequest::Remember(entry) if HistoryFile::keeps(&entry) => {
-                let is_new = editor.add_history_entry(entry).unwrap_or_default();
-                if let Some(path) = history.path().filter(|_| is_new) {
-                    // A history that cannot be written is that of this prompt alone.
-                    editor.append_history(path).unwrap_or(());
-                }
+            EditorRequest::Remember(entry, done) => {
+                keep(editor, history, entry);
+                done.send(()).unwrap_or(());
             }
-            EditorRequest::Remember(_) => {}
         }
+    }
+}
+
+/// Keeps an entry for the next prompt, unless it must not be.
+fn keep(editor: &mut PromptEditor, history: &HistoryFile, entry: String) {
+    if !HistoryFile::keeps(&entry) {
+        return;
+    }
+    let is_new = editor.add_history_entry(entry).unwrap_or_default();
+    if let Some(path) = history.path().filter(|_| is_new) {
+        // A history that cannot be written is that of this prompt alone.
+        editor.append_history(path).unwrap_or(());
     }
 }
 

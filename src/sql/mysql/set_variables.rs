@@ -76,7 +76,7 @@ pub(super) fn are_of_session(tokens: &[Token<'_>], sql: &str) -> bool {
         let name = variable.split('.').next().unwrap_or_default();
         let is_global = |word: &str| scopes.iter().any(|scope| scope.eq_ignore_ascii_case(word));
         // With blanks, as in `@@ global . a`, the scope is a token of its own.
-        !is_global(name) && !(name.is_empty() && is_any(assignment.get(1), &scopes))
+        !(is_global(name) || name.is_empty() && is_any(assignment.get(1), &scopes))
     })
 }
 
