@@ -183,6 +183,23 @@ const SQLITE_RELATION: &[Listing] = &[
     ),
 ];
 
+/// The question whether PostgreSQL's functions `$1` and relations `$2`, each on a line, read and do nothing else: they are
+/// built-in functions that are not volatile and run no query, and tables without policies or parts. No function has the
+/// name of a column `$3`, which `t.f` may call. Nobody may have
+/// defined an operator or a cast, which no text tells.
+pub(super) const READS_ONLY: &str = "select (not exists (select from pg_catalog.unnest(pg_catalog.string_to_array($1, E'\\n')) f \
+    where not exists (select from pg_catalog.pg_proc p where p.proname::text = f) \
+    or exists (select from pg_catalog.pg_proc p where p.proname::text = f and (p.provolatile = 'v' \
+    or p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace or p.proname::text like '%xml%'))) \
+    and not exists (select from pg_catalog.unnest(pg_catalog.string_to_array($2, E'\\n')) r \
+    where not exists (select from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass(r) \
+    and c.relkind in ('r', 'm') and not c.relrowsecurity and not c.relhassubclass)) \
+    and not exists (select from pg_catalog.pg_proc p where p.proname::text = any (pg_catalog.string_to_array($3, E'\\n')) \
+    and (p.provolatile = 'v' or p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace)) \
+    and not exists (select from pg_catalog.pg_operator where oprnamespace <> 'pg_catalog'::pg_catalog.regnamespace) \
+    and not exists (select from pg_catalog.pg_cast c join pg_catalog.pg_proc p on p.oid = c.castfunc \
+    where p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace))::text";
+
 const MYSQL_KIND: &str = "select lower(replace(table_type, 'BASE ', '')), concat(table_schema, '.', table_name) \
     from information_schema.tables where table_schema = database() and table_name = $1";
 

@@ -3,6 +3,7 @@
 //! It is a client like `rowgate query`, and knows nothing that any other client could not: the dialect and the names of
 //! a database are asked for.
 
+mod cancelled_outcome;
 mod catalog_questions;
 mod completion;
 mod describe_run;

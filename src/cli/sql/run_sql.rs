@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::cancelled_outcome::cancelled_outcome;
 use super::prompt_hints::with_prompt_hint;
 use super::sql_session::{Flow, SqlSession, until_signalled};
 use super::transaction_run::{NOT_BEGUN, begin_failed, control};
@@ -13,7 +14,7 @@ use crate::cli::console::{Console, counted};
 use crate::cli::query::{Printer, Summary, print_stream};
 use crate::error::Outcome;
 use crate::grpc::client::{CallError, CommandFailure, TransactionStream};
-use crate::sql::{Analyzer, Dialect, Scanner, StatementClass, TokenKind, is_among};
+use crate::sql::{Analyzer, Dialect, is_among};
 use crate::value::proto::{QueryRequest, TransactQuery};
 
 /// First words of statements after which names may be others; those that roll definitions back, too.
@@ -104,7 +105,7 @@ pub(super) async fn alone(
     console: &mut Console<'_>,
 ) -> Result<Summary, Unfinished> {
     let mut summary = Summary::default();
-    let outcome = cancelled_outcome(&request.sql, session);
+    let sql = request.sql.clone();
     let client = session.connection.limited();
     let out = session.output.writer(console);
     let work = async {
@@ -118,7 +119,10 @@ pub(super) async fn alone(
         }
         Ok(Err(CommandError::Output(error))) => Err(Unfinished::Output(error)),
         Ok(Err(other)) => Err(Unfinished::Output(io::Error::other(format!("{other:?}")))),
-        Err(signal) => Err(Unfinished::Signalled { signal, outcome, rows: summary.row_count }),
+        Err(signal) => {
+            let outcome = cancelled_outcome(&sql, &session.connection).await;
+            Err(Unfinished::Signalled { signal, outcome, rows: summary.row_count })
+        }
     }
 }
 
@@ -157,40 +161,6 @@ pub(super) async fn in_transaction(
             let outcome = if is_certain { Outcome::NotApplied } else { Outcome::Unknown };
             Err(Unfinished::Signalled { signal, outcome, rows: summary.row_count })
         }
-    }
-}
-
-/// The outcome of a statement alone that is cancelled, as far as the prompt can tell: the server answers nothing any more.
-fn cancelled_outcome(sql: &str, session: &SqlSession) -> Outcome {
-    if session.connection.is_read_only() {
-        return Outcome::NotApplied;
-    }
-    let dialect = session.connection.database.dialect;
-    if reads_only(sql, dialect) { Outcome::NotApplied } else { Outcome::Unknown }
-}
-
-/// Returns true for a statement that is known to write nothing by its text.
-fn reads_only(sql: &str, dialect: Dialect) -> bool {
-    match dialect {
-        // Functions may write.
-        Dialect::Postgres => match &Analyzer::new(dialect, 0).analyze(sql).class {
-            StatementClass::Read(uses) => {
-                uses.functions.is_empty() && uses.attributes.is_empty() && !uses.exotic
-            }
-            StatementClass::Change(_) | StatementClass::Other => false,
-        },
-        // Its functions write nothing, as no SQL is in them; nor do views.
-        Dialect::Sqlite => {
-            let mut words =
-                Scanner::new(sql, dialect).filter(|token| token.kind == TokenKind::Word);
-            words.next().is_some_and(|first| {
-                is_among(first.text, "SELECT VALUES")
-                    || is_among(first.text, "WITH")
-                        && !words.any(|word| is_among(word.text, "DELETE INSERT REPLACE UPDATE"))
-            })
-        }
-        // Functions that nothing marks may write.
-        Dialect::Mysql => false,
     }
 }
 
@@ -282,36 +252,4 @@ pub(super) fn told(
         )?;
     }
     Ok(Flow::Failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_known_to_read_is_not_applied_when_it_is_cancelled() {
-        use Dialect::{Mysql, Postgres, Sqlite};
-        for (sql, dialect, expected) in [
-            ("select a from t, u order by b", Postgres, true),
-            ("select pg_sleep(60)", Postgres, false),
-            ("select a.f from t a", Postgres, false),
-            ("select a from t for update", Postgres, false),
-            ("with w as (delete from t returning a) select a from w", Postgres, false),
-            ("select count(*) from t, u", Sqlite, true),
-            ("-- a\nvalues (1)", Sqlite, true),
-            (
-                "with recursive r(n) as (select 1 union all select n + 1 from r) select max(n) from r",
-                Sqlite,
-                true,
-            ),
-            ("with w as (select 1) insert into t select * from w", Sqlite, false),
-            ("pragma journal_mode = wal", Sqlite, false),
-            ("explain select 1", Sqlite, false),
-            ("insert into t values (1)", Sqlite, false),
-            ("", Sqlite, false),
-            ("select f()", Mysql, false),
-        ] {
-            assert_eq!(reads_only(sql, dialect), expected, "{sql}");
-        }
-    }
 }

@@ -113,7 +113,8 @@ impl Connection {
         Ok(CurrentDatabase { name, dialect, engine: version })
     }
 
-    async fn first_text(&self, request: QueryRequest) -> Result<String, CallError> {
+    /// Returns the first value of the last rows of a question.
+    pub(super) async fn first_text(&self, request: QueryRequest) -> Result<String, CallError> {
         let mut text = String::new();
         let mut stream = self.limited().stream_query(request).await?;
         while let Some(part) = stream.next().await? {

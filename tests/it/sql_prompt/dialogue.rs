@@ -180,6 +180,39 @@ async fn a_cancelled_query_of_sqlite_has_certainly_changed_nothing() {
 }
 
 #[tokio::test]
+async fn a_cancelled_query_of_postgres_is_unknown_unless_the_catalogs_say_that_it_reads() {
+    let service = Service::start(Backend::Postgres).await;
+    for sql in [
+        "create table t (a int)",
+        "insert into t select generate_series(1, 100000)",
+        "create view v as select a from t",
+    ] {
+        service.client.must(sql, &[]).await;
+    }
+    let mut terminal = prompt(&service, &[]);
+    let mut cancelled = async |from: &str, outcome: &str| {
+        let sql = format!("select count(*) from {from} x, t y, t z where x.a + y.a + z.a < 0;");
+        terminal.line(&sql);
+        terminal.expect("< 0;\n");
+        idle_for(Duration::from_millis(300)).await;
+        terminal.press(CTRL_C);
+        terminal.expect("error: the statement was cancelled");
+        terminal.expect(outcome);
+        terminal.expect(READY);
+    };
+    cancelled("t", "outcome: NOT_APPLIED, nothing was changed").await;
+    cancelled("v", "outcome: UNKNOWN").await;
+    let policies = |word: &str| format!("alter table t {word} row level security");
+    service.client.must(&policies("enable"), &[]).await;
+    cancelled("t", "outcome: UNKNOWN").await;
+    service.client.must(&policies("disable"), &[]).await;
+    cancelled("t", "outcome: NOT_APPLIED").await;
+    // `x.a` may call it.
+    service.client.must("create function a(int) returns int language sql as 'select 1'", &[]).await;
+    cancelled("t", "outcome: UNKNOWN").await;
+}
+
+#[tokio::test]
 async fn statements_are_kept_for_the_next_prompt_unless_they_are_secret() {
     let service = Service::start(Backend::Sqlite).await;
     let mut terminal = prompt(&service, &[]);
