@@ -47,6 +47,31 @@ async fn a_query_is_answered_in_json_and_in_protocol_buffers() {
 }
 
 #[tokio::test]
+async fn numbers_in_json_are_exactly_those_that_were_written() {
+    let service = Service::start(Backend::Sqlite).await;
+    let ends = [f64::MAX, f64::MIN_POSITIVE, 5e-324, f64::from(f32::MAX), 0.1 + 0.2];
+    let any = (0..2000).map(|seed| f64::from_bits(fastrand::Rng::with_seed(seed).u64(..)));
+    let numbers: Vec<f64> = ends.into_iter().chain(any.filter(|any| any.is_finite())).collect();
+    for numbers in numbers.chunks(100) {
+        let kinds = numbers.iter().map(|number| format!("{{\"float64Value\":{number:e}}}"));
+        let places: Vec<_> = (1..=numbers.len()).map(|place| format!("${place}")).collect();
+        let parameters = kinds.collect::<Vec<_>>().join(",");
+        let body =
+            format!("{{\"sql\":\"select {}\",\"parameters\":[{parameters}]}}", places.join(","));
+        let answer = WebRequest::post(QUERY, "application/json", body);
+        let answer = answer.send(HttpVersion::Http1, service.server.grpc()).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        // By the standard library, which reads exactly.
+        let read = text.split("\"float64Value\":").skip(1).map(|rest| {
+            let end = rest.find('}').expect("a value ends");
+            rest[..end].parse::<f64>().expect("it is a number").to_bits()
+        });
+        let sent: Vec<_> = numbers.iter().map(|number| number.to_bits()).collect();
+        assert_eq!(read.collect::<Vec<_>>(), sent, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn json_takes_both_kinds_of_names_and_all_kinds_of_values() {
     let service = Service::start(Backend::Sqlite).await;
     for (message, expected) in [
