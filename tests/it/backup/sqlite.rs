@@ -16,7 +16,7 @@ use super::{fail, names, run_on, said, started, succeed};
 use crate::harness::process::send;
 use crate::harness::server::{Server, binary};
 use crate::harness::unit::statement;
-use crate::harness::wait::eventually;
+use crate::harness::wait::{eventually, eventually_async};
 use crate::harness::{Backend, Service};
 
 const START: Duration = Duration::from_secs(20);
@@ -74,6 +74,12 @@ async fn twenty_backups_under_eight_writers_are_whole_and_consistent() {
     let directory = service.server.directory().to_owned();
     let mut copied = 0;
     for index in 0..20 {
+        eventually_async("the writers write on", Duration::from_secs(20), async || {
+            let more = "select count(*) > $1 from debits";
+            let more = service.client.must(more, &[Value::int64(copied)]).await;
+            (more.rows[0].values[0] == Value::int64(1)).then_some(())
+        })
+        .await;
         let name = format!("copy-{index}.db");
         let own = directory.clone();
         let back_up = move || succeed(&own, &["backup", "main", &name], "sqlite:test.db");
