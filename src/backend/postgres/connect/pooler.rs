@@ -41,7 +41,7 @@ pub(crate) async fn find(
     let (mark, names) = tokio::join!(client.prepare(MARK), client.simple_query(NAMES));
     let (mark, names) = match (mark, names) {
         (Ok(mark), Ok(names)) => (mark, names),
-        (Err(error), _) | (_, Err(error)) if error.as_db_error().is_none() => {
+        (Err(error), _) | (_, Err(error)) if tells_nothing(&error) => {
             return Err(ConnectFailure::of_login(error));
         }
         (Err(_), _) | (_, Err(_)) => return Ok(Route::Pooler),
@@ -49,6 +49,12 @@ pub(crate) async fn find(
     let is_there = state.statement_names.are_among(&first_value(&names).unwrap_or_default());
     drop(mark);
     Ok(if is_there { Route::Direct } else { Route::Pooler })
+}
+
+/// Returns true for the end of the connection, or of the server (class 57, operator intervention: 57P01 and its kin): it would
+/// have come with a pooler and without.
+fn tells_nothing(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_none_or(|reply| reply.code().code().starts_with("57P"))
 }
 
 /// Checks that there are transactions, in which a pooler keeps to one session.
