@@ -1,6 +1,7 @@
 //! The parts that private database servers of every kind share: the account they run under, their directories,
 //! their ports, and the shell that outlives no test.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
@@ -8,6 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
+
+/// The free bytes of a file system in memory with which it is used: far more than all tests need at a time.
+const ROOM: u64 = 4 << 30;
 
 /// Runs the server `"$@"` until a signal's name comes from standard input, or its end.
 const KEEPER: &str = r#"
@@ -101,7 +107,7 @@ impl User {
     /// Returns the directory of all servers' directories and of the templates. Short, for the sake of socket paths.
     pub(super) fn base_directory(&self) -> PathBuf {
         let own = self.switch.map_or_else(|| id(&["-u"]).unwrap_or_default(), |_| 0);
-        let base = std::env::temp_dir().join(format!("rowgate-tests-{own}"));
+        let base = parent_directory().join(format!("rowgate-tests-{own}"));
         fs::create_dir_all(&base).expect("a directory can be made");
         // As /tmp: whoever owns a directory in it, the keeper for one, may remove it.
         let mode = fs::Permissions::from_mode(0o1777);
@@ -138,6 +144,19 @@ impl User {
         let status = self.command("cp").args(["-R", "-p", clone]).arg(from).arg(to).status();
         assert!(status.expect("cp runs").success(), "the template could not be copied");
     }
+}
+
+/// The directory that the environment names, else one in memory, where a server is copied and started in a third of the
+/// processor time that a disk's file system takes.
+fn parent_directory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let is_usable = |it: StatVfs| {
+        let has_room = it.f_bavail.saturating_mul(it.f_frsize) >= ROOM;
+        has_room && !it.f_flag.contains(StatVfsMountFlags::NOEXEC)
+    };
+    let temporary = env::temp_dir();
+    let is_chosen = temporary != Path::new("/tmp");
+    if !is_chosen && statvfs(memory).is_ok_and(is_usable) { memory.to_owned() } else { temporary }
 }
 
 fn id(arguments: &[&str]) -> Option<u32> {
