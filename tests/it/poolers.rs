@@ -2,6 +2,8 @@
 //! configuration.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rowgate::value::Kind;
 use rowgate::value::proto::server_service_client::ServerServiceClient;
@@ -9,11 +11,13 @@ use rowgate::value::proto::{ExecuteBatchRequest, GetServerInfoRequest, QueryOpti
 use tonic::Code;
 
 use crate::harness::behind::KEYS;
-use crate::harness::client::{Client, read_only, request, request_with};
+use crate::harness::client::{Client, PATIENCE, read_only, request, request_with};
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::Postgres;
+use crate::harness::rewriting::Rewriting;
 use crate::harness::server::Server;
 use crate::harness::unit::{keyed, statement};
+use crate::harness::wait::eventually_async;
 
 const TRANSACTIONS: &str = "pool_mode = transaction\ndefault_pool_size = 4";
 
@@ -194,6 +198,26 @@ async fn a_pooler_is_told_of_or_refused() {
     let failed = client.query("select 1", &[]).await.expect_err("it is refused");
     assert_eq!(failed.what(), (Code::FailedPrecondition, "BACKEND_MISCONFIGURED"), "{failed:?}");
     assert!(failed.message.contains("pooler"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_login_that_the_end_of_the_server_cuts_off_is_no_sign_of_a_pooler() {
+    let postgres = Postgres::start();
+    let ended = Arc::new(AtomicBool::new(false));
+    let is_ended = Arc::clone(&ended);
+    // As a shutdown does it: 57P01, while the connection is asked what it leads to.
+    let end_once = move |sql: &str| {
+        let is_first = sql.contains("pg_prepared_statements") && !is_ended.swap(true, Relaxed);
+        is_first.then(|| "select pg_terminate_backend(pg_backend_pid())".to_owned())
+    };
+    let proxy = Rewriting::start(&postgres, Arc::new(end_once)).await;
+    let (server, client) = service(&proxy.url(&postgres), "pooler = \"refuse\"").await;
+    let answered = async || client.query("select 1", &[]).await.ok();
+    eventually_async("the next login is whole", PATIENCE, answered).await;
+    assert!(ended.load(Relaxed), "no login was cut off");
+    let mut services = ServerServiceClient::new(client.channel());
+    let info = services.get_server_info(GetServerInfoRequest {}).await.expect("it answers");
+    assert!(!info.get_ref().databases[0].behind_pooler, "{}", server.log());
 }
 
 #[tokio::test]

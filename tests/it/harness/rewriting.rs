@@ -1,5 +1,5 @@
-//! A proxy before PostgreSQL that reads the texts of all statements, and replaces some: what is behind it
-//! looks like another engine.
+//! A proxy before a database that reads the texts of all statements, and replaces some: what is behind it
+//! looks like another engine, or fails as it is told.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
+use super::mariadb::Mariadb;
 use super::postgres::Postgres;
 
 /// A statement that no server knows: it fails as one of ours does on an engine that lacks a function.
@@ -21,6 +22,15 @@ pub(crate) type Rewrite = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// The codes of first messages after which another first message comes: of TLS and of GSSAPI.
 const ASKING: [u32; 2] = [80_877_103, 80_877_104];
 
+/// The codes of MySQL's commands that have a text: COM_QUERY, COM_STMT_PREPARE.
+const COMMANDS_WITH_TEXT: [u8; 2] = [0x03, 0x16];
+
+#[derive(Debug, Clone, Copy)]
+enum Protocol {
+    Postgres,
+    Mysql,
+}
+
 /// A running proxy; dropped, it accepts no more.
 pub(crate) struct Rewriting {
     address: SocketAddr,
@@ -29,11 +39,20 @@ pub(crate) struct Rewriting {
 }
 
 impl Rewriting {
-    /// A proxy on a free port before a database.
+    /// A proxy on a free port before a PostgreSQL.
     pub(crate) async fn start(postgres: &Postgres, rewrite: Rewrite) -> Self {
+        Self::before(postgres.port(), Protocol::Postgres, rewrite).await
+    }
+
+    /// A proxy on a free port before a MariaDB or MySQL, to which connections go without TLS.
+    pub(crate) async fn start_mysql(mariadb: &Mariadb, rewrite: Rewrite) -> Self {
+        Self::before(mariadb.port(), Protocol::Mysql, rewrite).await
+    }
+
+    async fn before(port: u16, protocol: Protocol, rewrite: Rewrite) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
-        let target = SocketAddr::from(([127, 0, 0, 1], postgres.port()));
+        let target = SocketAddr::from(([127, 0, 0, 1], port));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let texts = Arc::clone(&seen);
         let accepting = async move {
@@ -47,7 +66,12 @@ impl Rewriting {
                     from,
                     to: requests,
                 };
-                tokio::spawn(async move { drop(session.run().await) });
+                tokio::spawn(async move {
+                    drop(match protocol {
+                        Protocol::Postgres => session.run().await,
+                        Protocol::Mysql => session.run_mysql().await,
+                    });
+                });
                 tokio::spawn(async move {
                     drop(tokio::io::copy(&mut answers, &mut back).await);
                     drop(back.shutdown().await);
@@ -62,6 +86,12 @@ impl Rewriting {
     pub(crate) fn url(&self, postgres: &Postgres) -> String {
         let direct = format!("127.0.0.1:{}", postgres.port());
         postgres.url().replace(&direct, &self.address.to_string())
+    }
+
+    /// The URL of a MariaDB with the proxy in its place.
+    pub(crate) fn mysql_url(&self, mariadb: &Mariadb) -> String {
+        let direct = format!("127.0.0.1:{}", mariadb.port());
+        mariadb.url().replace(&direct, &self.address.to_string())
     }
 
     /// The texts that were sent so far, before they were replaced.
@@ -105,6 +135,26 @@ impl Session {
                 _ => body,
             };
             self.send(&[kind], &body).await?;
+        }
+    }
+
+    /// Passes MySQL's packets on: a length of three bytes, a number, which is 0 for the first of a command, and the body.
+    async fn run_mysql(mut self) -> io::Result<()> {
+        loop {
+            let length = [self.from.read_u8().await?, self.from.read_u8().await?];
+            let length =
+                u32::from(u16::from_le_bytes(length)) | u32::from(self.from.read_u8().await?) << 16;
+            let number = self.from.read_u8().await?;
+            let mut body = vec![0; usize::try_from(length).expect("it is small")];
+            self.from.read_exact(&mut body).await?;
+            if let [command, text @ ..] = &body[..]
+                && number == 0
+                && COMMANDS_WITH_TEXT.contains(command)
+            {
+                body = [&[*command][..], &self.replaced(&[], text)].concat();
+            }
+            let length = u32::try_from(body.len()).expect("it is small").to_le_bytes();
+            self.to.write_all(&[&length[..3], &[number], &body].concat()).await?;
         }
     }
 

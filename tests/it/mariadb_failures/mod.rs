@@ -9,14 +9,15 @@
 //! | 1927, connection was killed; 1317, query execution was interrupted | `killed_statements` |
 //! | 1205, lock wait timeout exceeded; 1213, deadlock found | `locks` |
 //!
-//! Beside them `refused_marks`, `failed_definitions` and `tables_without_transactions`: what makes an outcome known, or
-//! leaves it unknown.
+//! Beside them `refused_commits`, `refused_marks`, `failed_definitions` and `tables_without_transactions`: what makes an
+//! outcome known, or leaves it unknown.
 
 mod failed_definitions;
 mod idle_connections;
 mod killed_statements;
 mod locks;
 mod lost_connections;
+mod refused_commits;
 mod refused_marks;
 mod stopped_servers;
 mod tables_without_transactions;
