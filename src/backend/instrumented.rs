@@ -290,6 +290,19 @@ impl Transaction for InstrumentedTransaction {
         Box::pin(async move { recording.rows(self.transaction.query(statement).await) })
     }
 
+    fn batch<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<ResultSet>>> {
+        let text = batch_text(&batch.statements);
+        let mut recording = match &*batch.statements {
+            [one] => self.record(one.analysis.command, &text),
+            several => {
+                let call = self.context.telemetry();
+                let operation = self.telemetry.batch_command(call, several.len(), &text);
+                Recording::new(operation, &self.context, &text)
+            }
+        };
+        Box::pin(async move { recording.end(self.transaction.batch(batch).await) })
+    }
+
     fn savepoint<'a>(
         &'a mut self,
         command: SavepointCommand,

@@ -9,6 +9,7 @@ mod arrow;
 pub(crate) mod arrow_input;
 pub(crate) mod attempt;
 pub(crate) mod await_server;
+pub(crate) mod batch_in_transaction;
 pub(crate) mod cancel;
 pub(crate) mod connect_breaker;
 pub(crate) mod copy;

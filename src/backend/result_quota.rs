@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::wire_size::widen;
 
 /// The limit of the rows of all statements of a pipeline.
@@ -48,34 +48,42 @@ impl ResultQuota {
         self.undecoded.get_or_init(|| error);
     }
 
-    /// Takes out the error of the first row that could not be decoded.
-    pub(crate) fn take_undecoded(&mut self) -> Option<Error> {
-        self.undecoded.take()
+    /// Counts rows of a size together; fails when they are over the quota.
+    pub(crate) fn take_all(&mut self, rows: usize, size: usize) -> Result<()> {
+        self.rows.fetch_add(widen(rows), Relaxed);
+        self.bytes.fetch_add(widen(size), Relaxed);
+        self.check()
     }
 
-    /// Describes the limit that was exceeded, if one was.
-    pub(crate) fn exceeded(&self) -> Option<String> {
-        if self.rows.load(Relaxed) > self.max_rows {
-            return Some(format!("the results have more than {} rows", self.max_rows));
+    /// Fails if a row could not be decoded, or a limit was exceeded.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        if let Some(error) = self.undecoded.take() {
+            return Err(error);
         }
-        (self.bytes.load(Relaxed) > self.max_bytes)
-            .then(|| format!("the results are larger than {} bytes", self.max_bytes))
+        let message = if self.rows.load(Relaxed) > self.max_rows {
+            format!("the results have more than {} rows", self.max_rows)
+        } else if self.bytes.load(Relaxed) > self.max_bytes {
+            format!("the results are larger than {} bytes", self.max_bytes)
+        } else {
+            return Ok(());
+        };
+        let hint = "Select less, use StreamQuery or Transact, or raise max_rows and max_bytes.";
+        Err(Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn the_first_row_that_could_not_be_decoded_is_the_error_of_the_results() {
         let mut quota = ResultQuota::unlimited();
-        assert!(quota.take_undecoded().is_none());
+        quota.check().expect("nothing is wrong yet");
         for message in ["the first", "the second"] {
             quota.refuse(Error::new(ErrorKind::Internal, message));
         }
-        let error = quota.take_undecoded().expect("there was one");
+        let error = quota.check().expect_err("there was one");
         assert_eq!(error.message(), "the first");
     }
 }

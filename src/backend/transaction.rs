@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::copy::{CopyIn, CopyWriter};
 use super::preamble::Preamble;
 use super::row_stream::RowStream;
-use super::statement::{IdempotencyKey, Statement, TransactionMode};
+use super::statement::{Batch, IdempotencyKey, Statement, TransactionMode};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::pool::CallContext;
@@ -44,6 +44,10 @@ pub(crate) trait Transaction: Send {
         &'a mut self,
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>>;
+
+    /// Runs the statements of a batch in order, until one fails. Its mode, its key and its preamble are not looked at: they
+    /// are those of the transaction. After an error the transaction can only be rolled back, or back to a savepoint.
+    fn batch<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<ResultSet>>>;
 
     /// Sets, rolls back to or releases a savepoint of any name; `InvalidStatement` if there is none.
     fn savepoint<'a>(

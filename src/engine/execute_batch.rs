@@ -83,12 +83,7 @@ impl Database {
         max_response: u64,
         caller: &Caller,
     ) -> Result<Batch> {
-        let count = request.statements.len();
-        let max = caller.identity.policy.max_batch(self.settings().max_batch);
-        if !(1..=max).contains(&count) {
-            let description = format!("a batch has 1 to {max} statements, not {count}");
-            return Err(Error::field(ErrorKind::InvalidParameter, "statements", description));
-        }
+        self.check_batch_size(request.statements.len(), caller)?;
         let options = request.options.clone().unwrap_or_default();
         let transaction = request.transaction.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
@@ -112,10 +107,10 @@ impl Database {
         let key = idempotency_key(caller, &options.idempotency_key, field, unstored, hash)?;
         let deadline = self.deadline(caller, timeout);
         let bounds = self.bounds(caller).lowered(&options);
-        let statements = request.statements.into_iter().enumerate();
-        let statements =
-            statements.map(|(index, statement)| self.validate_batch_statement(index, statement));
-        let statements = statements.collect::<Result<Vec<_>>>()?;
+        let statements = self.validate_batch_statements(request.statements)?;
+        for (index, one) in statements.iter().enumerate() {
+            self.check_session_state(&one.analysis, StatementPlace::Batch(index))?;
+        }
         let context = self.context(caller, "ExecuteBatch", &options.tag);
         if let Some(first) = statements.first() {
             context.runs(&first.analysis.summary);
@@ -138,6 +133,25 @@ impl Database {
         })
     }
 
+    /// Checks the number of a batch's statements.
+    pub(super) fn check_batch_size(&self, count: usize, caller: &Caller) -> Result<()> {
+        let max = caller.identity.policy.max_batch(self.settings().max_batch);
+        if (1..=max).contains(&count) {
+            return Ok(());
+        }
+        let description = format!("a batch has 1 to {max} statements, not {count}");
+        Err(Error::field(ErrorKind::InvalidParameter, "statements", description))
+    }
+
+    /// Validates the statements of a batch.
+    pub(super) fn validate_batch_statements(
+        &self,
+        statements: Vec<proto::BatchStatement>,
+    ) -> Result<Vec<BatchStatement>> {
+        let statements = statements.into_iter().enumerate();
+        statements.map(|(index, one)| self.validate_batch_statement(index, one)).collect()
+    }
+
     fn validate_batch_statement(
         &self,
         index: usize,
@@ -146,7 +160,6 @@ impl Database {
         let proto::BatchStatement { sql, parameters, expect } = statement;
         let place = StatementPlace::Batch(index);
         let analysis = self.validate_statement(&sql, &parameters, place)?;
-        self.check_session_state(&analysis, place)?;
         let expect = match expect.map(|expect| expect.rows) {
             None => None,
             Some(Some(Rows::Exactly(count))) => Some(Expect::Exactly(count)),
@@ -162,7 +175,7 @@ impl Database {
 }
 
 /// Names a field by its path in the batch; backends name it by its path in the statement.
-fn with_path_in_batch(error: Error) -> Error {
+pub(super) fn with_path_in_batch(error: Error) -> Error {
     let Some(index) = error.failed_statement() else { return error };
     error.with_field(|path| match path.strip_prefix("statements[") {
         Some(_) => path.to_owned(),

@@ -35,9 +35,17 @@ impl DatabaseTelemetry {
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        let description = self.operation(name, text);
-        call.begin_now(&description);
-        Operation { description, call: Arc::clone(call), has_ended: false }
+        Operation::begin_now(call, self.operation(name, text))
+    }
+
+    /// Begins a batch of two statements or more, on the connection that the call has.
+    pub(crate) fn batch_command(
+        self: &Arc<Self>,
+        call: &Arc<RpcCall>,
+        statements: usize,
+        text: &Arc<str>,
+    ) -> Operation {
+        Operation::begin_now(call, self.batch_operation(statements, text))
     }
 
     /// Begins a batch of two statements or more, on the connection that the call acquires next.
@@ -47,9 +55,7 @@ impl DatabaseTelemetry {
         statements: usize,
         text: &Arc<str>,
     ) -> Operation {
-        let batch = Some(statements);
-        let description = OperationDescription { batch, ..self.operation("BATCH", text) };
-        Operation::begin(call, description)
+        Operation::begin(call, self.batch_operation(statements, text))
     }
 
     fn operation(
@@ -60,11 +66,22 @@ impl DatabaseTelemetry {
         let statement = Statement { operation, text: Arc::clone(text) };
         OperationDescription { database: Arc::clone(self), statement, batch: None }
     }
+
+    fn batch_operation(self: &Arc<Self>, size: usize, text: &Arc<str>) -> OperationDescription {
+        OperationDescription { batch: Some(size), ..self.operation("BATCH", text) }
+    }
 }
 
 impl Operation {
+    /// Begins it with the next connection of its call.
     fn begin(call: &Arc<RpcCall>, description: OperationDescription) -> Self {
         call.begin(description.clone());
+        Self { description, call: Arc::clone(call), has_ended: false }
+    }
+
+    /// Begins it on the connection that its call has.
+    fn begin_now(call: &Arc<RpcCall>, description: OperationDescription) -> Self {
+        call.begin_now(&description);
         Self { description, call: Arc::clone(call), has_ended: false }
     }
 

@@ -33,6 +33,7 @@
 //! | `batch` | commits whose answer is lost, keys, conflicts over one row |
 //! | `cancel` | statements that are cancelled: by a deadline, by a disconnected caller, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
+//! | `transaction_batches` | batches in interactive transactions: one round trip, and what faults leave of them |
 //! | `self_ended` | transactions that SQLite ends by itself, and what comes after |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `client_list` | the conformance list for clients, `clients/conformance` |
@@ -224,6 +225,7 @@ mod tidy;
 mod tls;
 #[cfg(test)]
 mod transact;
+mod transaction_batches;
 #[cfg(test)]
 mod types;
 #[cfg(test)]

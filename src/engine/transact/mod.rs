@@ -8,6 +8,7 @@ mod begin;
 mod errors;
 mod limits;
 pub(super) mod replies;
+mod run_batch;
 mod run_statement;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use crate::engine::validate::{
     StatementPlace, check_tag, positive, refuse_options, refuse_result_options,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::proto::{Column, ResultSet, TransactQuery, TransactResult};
+use crate::value::proto::{Column, QueryOptions, ResultSet, TransactQuery, TransactResult};
 use crate::value::{EncodedRows, RowsField};
 use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, widen};
 
@@ -125,6 +125,19 @@ fn refused(error: Error, control: Option<&'static str>) -> CommandError {
     }
 }
 
+/// Refuses the options that a command of a transaction does not have.
+pub(super) fn check_options(options: &QueryOptions) -> Result<()> {
+    check_tag(&options.tag, "options.tag")?;
+    let has_key = !options.idempotency_key.is_empty();
+    refuse_options(&[
+        ("options.access_mode", options.access_mode != 0, "the access mode is set in begin"),
+        ("options.idempotent", options.idempotent, "the server never retries a transaction"),
+        ("options.idempotency_key", has_key, "the key is set in begin"),
+        ("options.settings", !options.settings.is_empty(), "the settings are set in begin"),
+    ])?;
+    refuse_result_options(options, "the rows of a transaction are messages; use StreamQuery")
+}
+
 fn validate(
     query: TransactQuery,
     open: &OpenTransaction,
@@ -135,15 +148,7 @@ fn validate(
     let control = || open.database.analyzer.analyze(&sql).transaction_control;
     let analysis = analysis.map_err(|error| refused(error, control()))?;
     let options = options.unwrap_or_default();
-    check_tag(&options.tag, "options.tag")?;
-    let has_key = !options.idempotency_key.is_empty();
-    refuse_options(&[
-        ("options.access_mode", options.access_mode != 0, "the access mode is set in begin"),
-        ("options.idempotent", options.idempotent, "the server never retries a transaction"),
-        ("options.idempotency_key", has_key, "the key is set in begin"),
-        ("options.settings", !options.settings.is_empty(), "the settings are set in begin"),
-    ])?;
-    refuse_result_options(&options, "the rows of a transaction are messages; use StreamQuery")?;
+    check_options(&options)?;
     let timeout = positive(options.timeout, "options.timeout")?;
     let deadline = open.limits.command_deadline(&open.database, timeout);
     // Large results come in several replies, so the server needs no cap.

@@ -15,7 +15,7 @@ use super::errors::{
 };
 use super::limits::TransactionLimits;
 use super::replies::{CallerEvent, CallerEvents, Replies, ReplyBody, TransactReply};
-use super::run_statement;
+use super::{run_batch, run_statement};
 use crate::access::{Identity, revoked_error};
 use crate::backend::SavepointCommand::{self, Release, RollbackTo, Set};
 use crate::clock::now;
@@ -26,7 +26,9 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
 use crate::value::proto::transact_request::Command;
-use crate::value::proto::{Begun, Committed, Done, RolledBack, TransactQuery};
+use crate::value::proto::{
+    Begun, Committed, Done, RolledBack, TransactBatch, TransactBatchResult, TransactQuery,
+};
 
 pub(super) struct TransactionTask {
     pub(super) engine: Arc<Engine>,
@@ -39,6 +41,7 @@ pub(super) struct TransactionTask {
 /// A command that leaves the transaction open, unless it fails.
 enum InnerCommand {
     Query(TransactQuery),
+    Batch(TransactBatch),
     Savepoint(SavepointCommand, String),
 }
 
@@ -150,6 +153,7 @@ impl TransactionTask {
                 }
                 None => return Err(invalid_command("no command is set")),
                 Some(Command::Query(query)) => InnerCommand::Query(query),
+                Some(Command::Batch(batch)) => InnerCommand::Batch(batch),
                 Some(Command::Savepoint(it)) => InnerCommand::Savepoint(Set, it.name),
                 Some(Command::RollbackTo(it)) => InnerCommand::Savepoint(RollbackTo, it.name),
                 Some(Command::Release(it)) => InnerCommand::Savepoint(Release, it.name),
@@ -240,6 +244,12 @@ impl TransactionTask {
         let (command, name) = match command {
             InnerCommand::Query(query) => {
                 return run_statement::run(&self.engine, query, open, &self.replies).await;
+            }
+            InnerCommand::Batch(batch) => {
+                let results = run_batch::run(&self.engine, batch, open, &self.caller).await?;
+                let body = ReplyBody::BatchResult(TransactBatchResult { results });
+                let sent = self.replies.send(Ok(body), open.limits).await;
+                return sent.map_err(CommandError::Stream);
             }
             InnerCommand::Savepoint(command, name) => (command, name),
         };

@@ -74,7 +74,9 @@ impl TransactionStream {
         self.send(command).await?;
         match self.reply().await? {
             Reply::Done(_) | Reply::Committed(_) | Reply::RolledBack(_) => Ok(()),
-            Reply::Begun(_) | Reply::Result(_) | Reply::Error(_) => Err(unexpected().into()),
+            Reply::Begun(_) | Reply::Result(_) | Reply::BatchResult(_) | Reply::Error(_) => {
+                Err(unexpected().into())
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod retries;
 mod rows;
 mod services;
 mod streams;
+mod transaction_batches;
 mod transactions;
 
 /// Makes a test of each case for each backend: `contract::rows::sqlite::null_is_null`.

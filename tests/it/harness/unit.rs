@@ -8,7 +8,7 @@ use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{
     BatchStatement, Begin, Commit, ExecuteBatchRequest, ExecuteBatchResponse,
     GetTransactionOutcomeRequest, QueryOptions, ResultSet, Rollback, RollbackTo, Savepoint,
-    TransactQuery, TransactRequest, TransactResponse, TransactionState, Value,
+    TransactBatch, TransactQuery, TransactRequest, TransactResponse, TransactionState, Value,
 };
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -178,6 +178,24 @@ impl Transaction {
             if !more {
                 return Ok(whole.expect("it was just set"));
             }
+        }
+    }
+
+    /// Runs statements in one command, without options.
+    pub(crate) async fn batch(
+        &mut self,
+        statements: Vec<BatchStatement>,
+    ) -> Result<Vec<ResultSet>, Failure> {
+        self.send(Command::Batch(TransactBatch { statements, options: None })).await;
+        self.batch_results().await
+    }
+
+    /// The results of the batch that was sent first of those without any.
+    pub(crate) async fn batch_results(&mut self) -> Result<Vec<ResultSet>, Failure> {
+        match self.reply().await? {
+            Some(Reply::BatchResult(done)) => Ok(done.results),
+            Some(Reply::Error(error)) => Err(Failure::of_reply(&error)),
+            other => panic!("no results but {other:?}"),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::backend::resolution::outcome_unknown;
 use crate::backend::result_quota::ResultQuota;
 use crate::backend::result_reference::{refers_to_result, resolved};
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Completion};
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::sql::MysqlStatement;
 use crate::value::proto::ResultSet;
 use crate::value::{RowEncoder, RowsField, Value};
@@ -244,14 +244,7 @@ impl BatchRun<'_> {
 
     /// Checks the results for what may not be committed: their size, and unexpected counts of rows.
     fn check(&mut self, session: &mut Session, results: &[ResultSet]) -> Result<()> {
-        if let Some(error) = self.quota.take_undecoded() {
-            return Err(error);
-        }
-        if let Some(message) = self.quota.exceeded() {
-            return Err(Error::new(ErrorKind::ResultTooLarge, message).with_hint(
-                "Select less, use StreamQuery or Transact, or raise max_rows and max_bytes.",
-            ));
-        }
+        self.quota.check()?;
         self.batch.check_response(results)?;
         for (index, (statement, result)) in self.batch.statements.iter().zip(results).enumerate() {
             if let Some(expect) = statement.expect {

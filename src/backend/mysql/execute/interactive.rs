@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::statement_rows::{Scope, StatementRows};
 use super::unit::{ROLLBACK_LIMIT, open, roll_back, roll_back_after_failure, transaction_aborted};
 use crate::backend::attempt::AttemptResult;
+use crate::backend::batch_in_transaction::one_by_one;
 use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::idempotency::applied_before;
 use crate::backend::inserts::InsertWriter;
@@ -14,7 +15,7 @@ use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::keys::claim;
 use crate::backend::mysql::session::{Session, UnitState};
 use crate::backend::{
-    BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
+    Batch, BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -106,6 +107,10 @@ impl Transaction for MysqlTransaction {
             let rows = StatementRows::start(&mut self.session, statement, Scope::Transaction).await;
             Ok(Box::new(rows.map_err(|failed| failed.error)?) as _)
         })
+    }
+
+    fn batch<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<ResultSet>>> {
+        Box::pin(one_by_one(self, batch))
     }
 
     fn savepoint<'a>(

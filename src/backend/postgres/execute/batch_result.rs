@@ -9,7 +9,7 @@ use crate::backend::postgres::idempotency::with_claimed_key;
 use crate::backend::postgres::session::Session;
 use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Batch, BatchResult, Completion};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::value::proto::ResultSet;
 
 /// Checks deferred constraints before the commit.
@@ -47,14 +47,7 @@ pub(crate) fn check_results(
     results: &[ResultSet],
     quota: &mut ResultQuota,
 ) -> Result<()> {
-    if let Some(error) = quota.take_undecoded() {
-        return Err(error);
-    }
-    if let Some(message) = quota.exceeded() {
-        return Err(Error::new(ErrorKind::ResultTooLarge, message).with_hint(
-            "Select less, use StreamQuery or Transact, or raise max_rows and max_bytes.",
-        ));
-    }
+    quota.check()?;
     batch.check_response(results)
 }
 

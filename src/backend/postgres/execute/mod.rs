@@ -11,3 +11,4 @@ mod opening;
 pub(crate) mod own_transaction;
 pub(crate) mod row_stream;
 pub(crate) mod transaction;
+mod transaction_pipeline;

@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use super::copy_writer::PostgresCopy;
 use super::opening::open;
 use super::row_stream::{StatementRows, StatementScope};
+use super::transaction_pipeline;
 use crate::backend::attempt::AttemptResult;
+use crate::backend::batch_in_transaction::one_by_one;
 use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::outcome_of_claim;
@@ -16,7 +18,7 @@ use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
 use crate::backend::resolution::resolve;
 use crate::backend::{
-    BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
+    Batch, BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -66,6 +68,15 @@ impl Transaction for PostgresTransaction {
             session.begin_command(statement.deadline).await?;
             let rows = StatementRows::start(session, statement, StatementScope::Transaction).await;
             Ok(Box::new(rows.map_err(|failed| failed.error)?) as _)
+        })
+    }
+
+    fn batch<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<ResultSet>>> {
+        Box::pin(async move {
+            match transaction_pipeline::run(&mut self.session, batch).await? {
+                Some(results) => Ok(results),
+                None => one_by_one(self, batch).await,
+            }
         })
     }
 

@@ -169,9 +169,7 @@ pub(crate) async fn execute(
     let steps = vec![PipelineStep::OwnStatement(prepared, parameters)];
     let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::NoCommit).await?;
     let output = session.step_output(responses.next(), sql)?;
-    if let Some(undecoded) = quota.take_undecoded() {
-        return Err(undecoded);
-    }
+    quota.check()?;
     let StepOutput::Rows(rows) = output else { return Ok(Vec::new()) };
     rows.decode().map_err(|error| {
         Error::new(ErrorKind::Internal, "a row of the table of keys cannot be read")

@@ -20,7 +20,7 @@ use tokio_postgres::types::{Kind, Type};
 
 use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
 use crate::backend::postgres::connection::Connection;
-use crate::sql::{Analysis, StatementClass};
+use crate::sql::{Analysis, StatementClass, invalidates_plans, may_run_code};
 
 const CATALOG_QUERY: &str = include_str!("effects.sql");
 const CATALOG_QUERY_TYPES: &[Type] =
@@ -84,6 +84,14 @@ impl StatementEffects {
     /// Those of a read that may share a session.
     pub(crate) const READ: Self =
         Self { reads: true, session: SessionEffect::Nothing, shares: true };
+
+    /// Returns true if the statement may change the meaning of those behind it: by what it says, or by a function or a
+    /// trigger of which nothing is known.
+    pub(crate) fn may_redefine(self, sql: &str, analysis: &Analysis) -> bool {
+        let runs_unknown_code =
+            self.session == SessionEffect::Anything && may_run_code(sql, analysis);
+        runs_unknown_code || invalidates_plans(sql, analysis)
+    }
 
     /// The effects with parameters of these types: the checks of a domain run as its value is read in.
     pub(crate) fn with_parameters(self, types: &[Type]) -> Self {

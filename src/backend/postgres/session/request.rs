@@ -24,9 +24,7 @@ use crate::backend::resolution::outcome_unknown;
 use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Preamble, TransactionSetting};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::{
-    Analysis, CustomSettings, changes_definitions, invalidates_plans, is_atomic, may_run_code,
-};
+use crate::sql::{Analysis, CustomSettings, changes_definitions, is_atomic};
 use crate::value::Value;
 use crate::wire_size::widen;
 
@@ -124,9 +122,7 @@ impl Session {
     /// Has later statements of the unit prepared anew if one that ran may have changed their meaning: by what
     /// it says, or by a function or a trigger of which nothing is known.
     pub(crate) fn has_run(&mut self, sql: &str, analysis: &Analysis, effects: StatementEffects) {
-        let runs_unknown_code =
-            effects.session == SessionEffect::Anything && may_run_code(sql, analysis);
-        if runs_unknown_code || invalidates_plans(sql, analysis) {
+        if effects.may_redefine(sql, analysis) {
             self.redefine();
         }
     }

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::row_stream::{PendingJob, SqliteRowStream};
 use super::statement_run::{Access, run_in_transaction};
+use crate::backend::batch_in_transaction::one_by_one;
 use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::idempotency::applied_before;
 use crate::backend::inserts::InsertWriter;
@@ -21,7 +22,8 @@ use crate::backend::sqlite::idempotency::{claim, store};
 use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
 use crate::backend::sqlite::session::{Role, Session};
 use crate::backend::{
-    BeginRequest, Completion, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
+    Batch, BeginRequest, Completion, IdempotencyKey, RowStream, SavepointCommand, Statement,
+    Transaction,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -117,6 +119,10 @@ impl Transaction for SqliteTransaction {
             self.interrupted = false;
             Ok(Box::new(started?.within(&mut self.interrupted)) as Box<dyn RowStream + 'a>)
         })
+    }
+
+    fn batch<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<ResultSet>>> {
+        Box::pin(one_by_one(self, batch))
     }
 
     fn savepoint<'a>(

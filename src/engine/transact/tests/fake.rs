@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use prost::Message as _;
 
+use crate::backend::batch_in_transaction::one_by_one;
 use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, Completion, ConnectBreaker,
@@ -157,6 +158,10 @@ impl Transaction for FakeTransaction {
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>> {
         Box::pin(async move { self.start(&statement).await.map(|running| Box::new(running) as _) })
+    }
+
+    fn batch<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<ResultSet>>> {
+        Box::pin(one_by_one(self, batch))
     }
 
     fn savepoint<'a>(

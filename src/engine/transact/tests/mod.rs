@@ -37,6 +37,7 @@ async fn commands_sent_ahead_are_done_and_answered_in_order() {
         let body = match reply.body.expect("all goes well") {
             ReplyBody::Begun(_) => "begun",
             ReplyBody::Result(TransactResult { more: false, .. }) => "result",
+            ReplyBody::BatchResult(_) => "results",
             ReplyBody::Done(_) => "done",
             ReplyBody::Committed(_) => "committed",
             other @ (ReplyBody::Result(_) | ReplyBody::RolledBack(_) | ReplyBody::Error(_)) => {
