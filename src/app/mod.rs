@@ -273,13 +273,9 @@ impl Server {
                 accept,
                 acceptor,
             };
-            let grace = tokio::select! {
-                () = sequence.run(&config.shutdown) => config.shutdown.grace,
-                () = signals.next_after(config.shutdown.second_signal_after) => {
-                    tracing::warn!("second signal received; aborting remaining calls");
-                    Duration::ZERO
-                }
-            };
+            let second = signals.next_after(config.shutdown.second_signal_after);
+            let is_aborted = sequence.run(&config.shutdown, second).await;
+            let grace = if is_aborted { Duration::ZERO } else { config.shutdown.grace };
             let remaining = || grace.saturating_sub(start.elapsed());
             drop(serve_ops);
             for database in engine.databases() {

@@ -4,7 +4,9 @@
 //! transactions are rolled back, pools close. It takes `shutdown.grace` at most: a part of the grace is reserved
 //! for aborting what does not end by itself.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -16,10 +18,14 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::workers::Workers;
 use crate::config;
 use crate::engine::Engine;
+use crate::pool::Termination;
 
 /// The most of the grace that is reserved for aborting, and the part of a short one.
 const RESERVE: Duration = Duration::from_secs(2);
 const RESERVED_PART: u32 = 5;
+
+/// The time for aborting after a second signal.
+const ABORT_TIME: Duration = Duration::from_millis(500);
 
 /// The least time that connections have to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -35,25 +41,23 @@ pub(crate) enum StopCause {
     Signal,
 }
 
-/// The listeners for SIGTERM and SIGINT; `None` if the system refused them.
-pub(crate) struct Signals(Option<(Signal, Signal)>);
+/// The listeners for SIGTERM, SIGINT, and SIGHUP, which comes when a terminal closes; those that the system refused are
+/// not there.
+pub(crate) struct Signals(Vec<Signal>);
 
 impl Signals {
     fn listen() -> Self {
-        let terminate = signal(SignalKind::terminate());
-        let interrupt = signal(SignalKind::interrupt());
-        Self(terminate.ok().zip(interrupt.ok()))
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        Self(kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect())
     }
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {
-        let Some((terminate, interrupt)) = &mut self.0 else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        poll_fn(|cx| {
+            let is_there = self.0.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+            if is_there { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
@@ -71,7 +75,7 @@ impl Signals {
     }
 }
 
-/// Waits for SIGTERM or SIGINT; for ever if the system refuses listeners.
+/// Waits for SIGTERM, SIGINT or SIGHUP; for ever if the system refuses listeners.
 pub async fn signalled() {
     Signals::listen().next().await;
 }
@@ -99,8 +103,12 @@ pub(crate) struct ShutdownSequence<'a> {
 }
 
 impl ShutdownSequence<'_> {
-    /// Shuts down everything but the threads, within the grace.
-    pub(crate) async fn run(self, settings: &config::Shutdown) {
+    /// Shuts down everything but the threads, within the grace; once `abort` is ready, at once. Returns true if it was.
+    pub(crate) async fn run(
+        self,
+        settings: &config::Shutdown,
+        abort: impl Future<Output = ()>,
+    ) -> bool {
         let reserve = RESERVE.min(settings.grace / RESERVED_PART);
         let end = Instant::now() + (settings.grace - reserve);
         let Self { engine, workers, draining, prober, accept, acceptor } = self;
@@ -118,17 +126,37 @@ impl ShutdownSequence<'_> {
             workers.served().await;
             until(|| is_idle(&engine)).await;
         };
-        if timeout_at(end.into(), graceful).await.is_ok() {
-            return;
-        }
+        let is_aborted = tokio::select! {
+            ended = timeout_at(end.into(), graceful) => match ended {
+                Ok(()) => return false,
+                Err(_elapsed) => false,
+            },
+            () = abort => true,
+        };
         let calls = workers.calls();
-        tracing::warn!(calls, "shutdown grace expiring; aborting remaining calls");
-        // Transactions whose clients listen get an error; the others are rolled back.
-        engine.drain(end);
-        drop(timeout(reserve / 2, until(|| is_idle(&engine))).await);
+        let why = if is_aborted { "second signal received" } else { "shutdown grace expiring" };
+        tracing::warn!(calls, "{why}; aborting remaining calls");
+        let reserve = if is_aborted { reserve.min(ABORT_TIME) } else { reserve };
+        // Statements are cancelled in the database and transactions rolled back; clients that listen are told.
+        engine.drain(Instant::now());
+        terminate_calls(&engine);
+        drop(timeout(reserve / 2, until(|| is_idle(&engine) && workers.calls() == 0)).await);
         workers.close_connections();
-        // Their statements are cancelled in the database, too.
+        // What nobody listens to ends with its connection.
         drop(timeout(reserve / 4, until(|| is_idle(&engine))).await);
+        is_aborted
+    }
+}
+
+/// Ends the calls that hold connections. Work of the server's own goes on: it finds out what became of commits.
+fn terminate_calls(engine: &Engine) {
+    for database in engine.databases() {
+        let control = database.backend().control();
+        for checkout in control.checkouts() {
+            if !checkout.holder.caller.is_empty() {
+                control.terminate(checkout.id, Termination::Shutdown);
+            }
+        }
     }
 }
 

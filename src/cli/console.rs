@@ -19,6 +19,8 @@ pub enum Exit {
     Usage = 2,
     /// The configuration has problems: EX_CONFIG of sysexits.h.
     Config = 78,
+    /// Nobody reads standard output any more: 128 and the number of SIGPIPE, as of programs that this signal ends.
+    ClosedOutput = 141,
 }
 
 impl Termination for Exit {

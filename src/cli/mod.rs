@@ -52,7 +52,7 @@ Examples:
   rowgate migrate up                             run the migrations that did not run yet
 
 Exit status: 0 success; 1 a call failed, or the server is not serving; 2 wrong usage of a command; \
-78 the configuration has problems.";
+78 the configuration has problems; 141 standard output was closed before all was done, as by `| head`.";
 
 /// Pooled, deadline-bound, observable SQL over gRPC.
 ///
@@ -104,8 +104,8 @@ pub fn run(cli: Cli) -> Exit {
         .and_then(|exit| console.out.flush().map(|()| exit));
     match ended {
         Ok(exit) => exit,
-        // The reader has closed the pipe, as in `rowgate query … | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+        // The reader has closed the pipe, as in `rowgate query … | head`. What was not done by then is not done.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::ClosedOutput,
         Err(error) => {
             // Standard error may be closed, too.
             writeln!(console.err, "error: output cannot be written: {error}").unwrap_or(());

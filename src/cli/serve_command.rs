@@ -23,7 +23,7 @@ Examples:
   DATABASE_URL=mysql://me@db/shop rowgate serve        MySQL or MariaDB
   rowgate serve --config /etc/rowgate.toml --listen 127.0.0.1:7000
 
-SIGTERM or SIGINT shuts it down, after the calls in progress. Exit status: 0 after a shutdown, 1 when it cannot \
+SIGTERM, SIGINT or SIGHUP shuts it down, after the calls in progress; a second one cancels them. Exit status: 0 after a shutdown, 1 when it cannot \
 start, 78 when the configuration has problems.";
 
 /// Serve databases over gRPC

@@ -1,6 +1,7 @@
 //! The operators' view of a pool and their commands.
 
 use super::acquire::Pool;
+use super::call_context::Termination;
 use super::checkout_registry::CheckoutInfo;
 use super::manager::Manager;
 use super::pool_state::{PoolState, transaction_limit};
@@ -36,8 +37,8 @@ pub(crate) trait PoolAdmin: Send + Sync {
     fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()>;
 
     /// Ends the work of a checkout: its statement is cancelled, its transaction rolled back, and its caller gets
-    /// `Terminated`. Returns false if there is no such checkout (any more).
-    fn terminate(&self, id: u64) -> bool;
+    /// `Terminated`, or `ShuttingDown`. Returns false if there is no such checkout (any more).
+    fn terminate(&self, id: u64, cause: Termination) -> bool;
 }
 
 /// The bounds of a pool, as in its snapshot.
@@ -125,7 +126,7 @@ impl<M: Manager> PoolAdmin for Pool<M> {
         Ok(())
     }
 
-    fn terminate(&self, id: u64) -> bool {
-        self.0.registry.terminate(id)
+    fn terminate(&self, id: u64, cause: Termination) -> bool {
+        self.0.registry.terminate(id, cause)
     }
 }

@@ -1,7 +1,5 @@
 //! The call for which connections are checked out, and its termination.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
@@ -29,8 +27,17 @@ pub(crate) struct CallContext {
     /// The operators' view of it, but for the statement.
     holder: CheckoutHolder,
     summary: OnceLock<Arc<str>>,
-    terminated: AtomicBool,
+    termination: OnceLock<Termination>,
     wake: Notify,
+}
+
+/// The cause for which a call is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Termination {
+    /// An operator, or the withdrawal of the caller's identity.
+    Operator,
+    /// The end of the server.
+    Shutdown,
 }
 
 impl CallContext {
@@ -45,7 +52,7 @@ impl CallContext {
             telemetry,
             holder: CheckoutHolder { caller, rpc, tag, summary: String::new() },
             summary: OnceLock::new(),
-            terminated: AtomicBool::new(false),
+            termination: OnceLock::new(),
             wake: Notify::new(),
         })
     }
@@ -75,13 +82,14 @@ impl CallContext {
         CheckoutHolder { summary, ..self.holder.clone() }
     }
 
-    pub(crate) fn terminate(&self) {
-        self.terminated.store(true, SeqCst);
+    /// Ends the call; the first cause counts.
+    pub(crate) fn terminate(&self, cause: Termination) {
+        self.termination.get_or_init(|| cause);
         self.wake.notify_waiters();
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
-        self.terminated.load(SeqCst)
+        self.termination.get().is_some()
     }
 
     /// Waits until it is terminated; may be dropped at any time.
@@ -104,7 +112,16 @@ impl CallContext {
     }
 
     pub(crate) fn terminated_error(&self) -> Error {
-        Error::new(ErrorKind::Terminated, "an operator ended this call; nothing of it was applied")
+        let (kind, message) = match self.termination.get() {
+            Some(Termination::Shutdown) => (
+                ErrorKind::ShuttingDown,
+                "the server is shutting down and ended this call; nothing of it was applied",
+            ),
+            Some(Termination::Operator) | None => {
+                (ErrorKind::Terminated, "an operator ended this call; nothing of it was applied")
+            }
+        };
+        Error::new(kind, message)
     }
 }
 
@@ -117,7 +134,7 @@ mod tests {
         let call = CallContext::new(Arc::default(), "10.0.0.7".into(), "Query", "nightly".into());
         let mut early = Box::pin(call.terminated());
         assert!(futures_util::poll!(early.as_mut()).is_pending());
-        call.terminate();
+        call.terminate(Termination::Operator);
         early.await;
         call.terminated().await;
     }
@@ -127,7 +144,7 @@ mod tests {
         let call = CallContext::own("sweep");
         let late = || Error::new(ErrorKind::DeadlineExceeded, "late");
         assert_eq!(call.explain(late()).kind(), ErrorKind::DeadlineExceeded);
-        call.terminate();
+        call.terminate(Termination::Operator);
         assert_eq!(call.explain(late()).kind(), ErrorKind::Terminated);
         for kind in [ErrorKind::InvalidSql, ErrorKind::OutcomeUnknown] {
             let error = Error::new(kind, "other").with_outcome(Outcome::Unknown);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::call_context::{CallContext, CheckoutHolder};
+use super::call_context::{CallContext, CheckoutHolder, Termination};
 
 /// The observable activity of a connection.
 pub(crate) trait ConnectionActivity: Send + Sync {
@@ -67,9 +67,9 @@ impl CheckoutRegistry {
     }
 
     /// Terminates the call of a checkout; returns false if there is no such checkout.
-    pub(crate) fn terminate(&self, id: u64) -> bool {
+    pub(crate) fn terminate(&self, id: u64, cause: Termination) -> bool {
         let context = self.checkouts.lock().get(&id).map(|checkout| Arc::clone(&checkout.context));
-        context.map(|context| context.terminate()).is_some()
+        context.map(|context| context.terminate(cause)).is_some()
     }
 
     /// All checkouts; those older than `leak_threshold` are leaks.

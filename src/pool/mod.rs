@@ -27,7 +27,7 @@ mod tests;
 
 pub(crate) use acquire::Pool;
 pub(crate) use admin::{PoolAdmin, PoolBounds};
-pub(crate) use call_context::CallContext;
+pub(crate) use call_context::{CallContext, Termination};
 pub(crate) use checkout::Checkout;
 pub(crate) use checkout_registry::{CheckoutInfo, ConnectionActivity};
 pub(crate) use manager::Manager;

@@ -47,6 +47,7 @@
 //! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
 //! | `call_ends` | the frames that end a call, watches of health, and calls refused by their headers |
 //! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
+//! | `signals` | signals that end a server: what goes on, what is cancelled, and what callers are told |
 //! | `pool` | operators' actions on a pool, seen in PostgreSQL |
 //! | `pool_life` | connections that are replaced, leaks that are reported, callers that share |
 //! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
@@ -209,6 +210,7 @@ mod session_statements;
 mod shared_commits;
 #[cfg(test)]
 mod shutdown;
+mod signals;
 #[cfg(test)]
 mod sql_prompt;
 #[cfg(test)]

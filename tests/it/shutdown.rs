@@ -21,7 +21,7 @@ use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service, http};
 
 /// Large rows: what is between the database and a reader who does not read is soon full.
-const ENDLESS: &str = "with recursive c(n) as (select 1 union all select n + 1 from c) \
+pub(crate) const ENDLESS: &str = "with recursive c(n) as (select 1 union all select n + 1 from c) \
     select hex(zeroblob(50000)) from c";
 
 /// Rows of work for a few milliseconds.
@@ -229,91 +229,6 @@ async fn health_says_so_for_the_delay_before_the_listener_closes() {
     client.must("select 1", &[]).await;
     let exit = tokio::task::spawn_blocking(move || server.wait_for_exit(PATIENCE));
     assert!(exit.await.expect("no panic").success());
-}
-
-#[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
-    let mut server = Server::start("");
-    let client = Client::connect(server.grpc()).await;
-    let unread = client.open(request(ENDLESS, &[])).await.expect("it starts");
-    server.signal("TERM");
-    eventually_async("it has heard", PATIENCE, async || {
-        server.log().contains("shutting down").then_some(())
-    })
-    .await;
-    let start = Instant::now();
-    eventually_async("the pause after the first is over", PATIENCE, async || {
-        server.signal("INT");
-        server.log().contains("second signal").then_some(())
-    })
-    .await;
-    server.wait_for_exit(PATIENCE);
-    let took = start.elapsed();
-    assert!((1..3).contains(&took.as_secs()), "it took {took:?}");
-    drop(unread);
-}
-
-#[tokio::test]
-async fn a_signal_that_is_sent_twice_at_once_is_one() {
-    let service = Service::start(Backend::Postgres).await;
-    let running = tokio::spawn({
-        let client = service.client.clone();
-        async move { client.query("select pg_sleep(1.5)", &[]).await }
-    });
-    service.until_pool("it runs", |pool| pool.in_use == 1).await;
-    service.server.signal("TERM");
-    eventually_async("it has heard", PATIENCE, async || {
-        service.server.log().contains("shutting down").then_some(())
-    })
-    .await;
-    for name in ["TERM", "INT", "TERM"] {
-        service.server.signal(name);
-    }
-    running.await.expect("no panic").expect("a call in progress is not cut");
-    assert!(!service.server.log().contains("second signal"), "{}", service.server.log());
-}
-
-#[tokio::test]
-async fn without_a_pause_the_next_signal_ends_it() {
-    let mut server = Server::start("[shutdown]\nsecond_signal_after = \"0s\"");
-    let client = Client::connect(server.grpc()).await;
-    let unread = client.open(request(ENDLESS, &[])).await.expect("it starts");
-    server.signal("TERM");
-    eventually_async("it has heard", PATIENCE, async || {
-        server.log().contains("shutting down").then_some(())
-    })
-    .await;
-    let start = Instant::now();
-    server.signal("TERM");
-    server.wait_for_exit(PATIENCE);
-    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
-    drop(unread);
-}
-
-#[tokio::test]
-async fn what_is_cut_off_is_cancelled_in_the_database() {
-    let postgres = crate::harness::postgres::Postgres::start();
-    let url = postgres.url();
-    let settings = format!("[shutdown]\ngrace = \"2s\"\n[databases.main]\nurl = \"{url}\"");
-    let mut server = Server::start(&settings);
-    let client = Client::connect(server.grpc()).await;
-    let call = tokio::spawn(async move {
-        // The connection is closed: no status of the server's says so.
-        client.raw().query(request("select pg_sleep(100)", &[])).await
-    });
-    let sleeping = || {
-        postgres.psql("select count(*) from pg_stat_activity where query like '%pg_sleep(100)%' and state = 'active' and pid <> pg_backend_pid()").trim().to_owned()
-    };
-    eventually_async("it runs", PATIENCE, async || (sleeping() == "1").then_some(())).await;
-    server.signal("TERM");
-    let exit = tokio::task::spawn_blocking(move || server.wait_for_exit(PATIENCE));
-    let cut: Result<_, _> = call.await.expect("no panic");
-    assert!(cut.is_err(), "it was cut off");
-    assert!(exit.await.expect("no panic").success());
-    eventually_async("it is gone", Duration::from_secs(1), async || {
-        (sleeping() == "0").then_some(())
-    })
-    .await;
 }
 
 /// An open transaction.

@@ -3,7 +3,9 @@
 use super::connection::Opener;
 use super::session::Role;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{CheckoutInfo, CloseReason, Pool, PoolAdmin, PoolBounds, PoolSnapshot};
+use crate::pool::{
+    CheckoutInfo, CloseReason, Pool, PoolAdmin, PoolBounds, PoolSnapshot, Termination,
+};
 
 /// A pool of readers and a pool of one writer.
 pub(crate) struct PoolPair {
@@ -67,8 +69,8 @@ impl PoolAdmin for PoolPair {
         self.writer.resize(min.map(|min| min.min(1)), None)
     }
 
-    fn terminate(&self, id: u64) -> bool {
+    fn terminate(&self, id: u64, cause: Termination) -> bool {
         let pool = if id.is_multiple_of(2) { &self.readers } else { &self.writer };
-        pool.terminate(id / 2)
+        pool.terminate(id / 2, cause)
     }
 }

@@ -19,7 +19,7 @@ use super::validate::{invalid_option, result_format, statement_unit};
 use crate::backend::copy::CopyText;
 use crate::backend::{Completion, Delivery, JsonForm, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::pool::CallContext;
+use crate::pool::{CallContext, Termination};
 use crate::resilience::RetryUnit;
 use crate::value::RowsField;
 use crate::value::proto::stream_query_response::Part;
@@ -130,7 +130,7 @@ async fn terminate_on<T>(
         biased;
         done = &mut work => return done,
         // A stream that is read fast uses up the budget of its task, with which the event would be seen.
-        () = unconstrained(revoked) => context.terminate(),
+        () = unconstrained(revoked) => context.terminate(Termination::Operator),
     }
     work.await
 }

@@ -8,6 +8,7 @@ mod connect_error;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzed_translation;
 mod get_query;
+mod json_check;
 mod json_reader;
 mod json_shapes;
 mod json_writer;

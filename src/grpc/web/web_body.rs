@@ -121,7 +121,10 @@ impl WebRequestBody {
 fn unreadable(error: hyper::Error) -> WebBodyError {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let is_malformed = |error: &&io::Error| {
-        matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        )
     };
     match source.filter(is_malformed) {
         Some(why) => malformed_request(why)

@@ -154,11 +154,11 @@ async fn a_terminated_call_is_woken_and_gets_no_other_connection() {
     let _other = pool.acquire(later(), &other).await.expect("another");
     let ids: Vec<u64> = pool.checkouts().iter().map(|checkout| checkout.id).collect();
     assert_eq!(ids, [1, 2], "the oldest first");
-    assert!(pool.terminate(ids[0]));
+    assert!(pool.terminate(ids[0], crate::pool::Termination::Operator));
     one.terminated().await;
     assert!(!other.is_terminated());
     drop(held);
-    assert!(!pool.terminate(ids[0]), "it is over");
+    assert!(!pool.terminate(ids[0], crate::pool::Termination::Operator), "it is over");
     let error = pool.acquire(later(), &one).await.expect_err("it was terminated");
     assert_eq!(error.kind(), ErrorKind::Terminated);
 }

@@ -263,7 +263,7 @@ impl Simulation {
             _ => {
                 let all = self.pool.checkouts();
                 if let Some(one) = world.rng.lock().choice(&all) {
-                    assert!(self.pool.terminate(one.id));
+                    assert!(self.pool.terminate(one.id, crate::pool::Termination::Operator));
                 }
             }
         }

@@ -16,6 +16,7 @@ contract! {
     what_is_not_to_be_applied_is_not
     under_a_key_a_file_and_a_statement_run_once
     a_file_that_is_none_is_explained
+    an_output_that_is_closed_early_is_no_success
 }
 
 /// The exit status and output of a command.
@@ -184,4 +185,26 @@ async fn a_file_that_is_none_is_explained(service: Service) {
     drop(input);
     let ended = Ended::from(child.wait_with_output().expect("it ends"));
     assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (Some(0), "one\n1\n", ""));
+}
+
+async fn an_output_that_is_closed_early_is_no_success(service: Service) {
+    service.client.must("create table t (n int)", &[]).await;
+    let many = "with recursive c(x) as (select 1 union all select x + 1 from c where x < 50000) \
+                select x, 'so that no pipe holds all of it' from c";
+    let script = format!("{many};\ninsert into t values (1);\n");
+    let address = format!("http://{}", service.server.grpc());
+    for arguments in [&["query", "--format", "csv", many][..], &["sql"]] {
+        let mut command = rowgate(service.server.directory());
+        command.args(arguments).args(["--address", &address]).stdin(Stdio::piped());
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        drop(child.stdout.take());
+        let mut input = child.stdin.take().expect("the pipe was asked for");
+        // What reads no input may have ended by now.
+        drop(input.write_all(script.as_bytes()));
+        drop(input);
+        let ended = Ended::from(child.wait_with_output().expect("it ends"));
+        assert_eq!((ended.status, ended.err.as_str()), (Some(141), ""), "{arguments:?}");
+    }
+    assert_eq!(count(&service).await, Value::int64(0), "the rest of the script did not run");
 }

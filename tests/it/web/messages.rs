@@ -116,6 +116,11 @@ async fn json_takes_both_kinds_of_names_and_all_kinds_of_values() {
     }
 }
 
+/// A statement with one parameter, as written.
+fn with_number(sql: &str, kind: &str, number: &str) -> String {
+    format!("{{\"sql\":\"{sql}\",\"parameters\":[{{\"{kind}\":{number}}}]}}")
+}
+
 #[tokio::test]
 async fn what_is_no_message_is_refused_by_its_name_and_runs_nothing() {
     let service = Service::start(Backend::Sqlite).await;
@@ -133,6 +138,16 @@ async fn what_is_no_message_is_refused_by_its_name_and_runs_nothing() {
         (format!("[\"{insert}\"]"), "QueryRequest"),
         ("[".repeat(100_000), "QueryRequest"),
         (String::new(), "EOF"),
+        (format!("{{\"sql\":\"select 1\",\"sql\":\"{insert}\"}}"), "\"sql\" is there twice"),
+        (
+            format!("{{\"sql\":\"{insert}\",\"options\":{{\"max_rows\":1,\"maxRows\":\"2\"}}}}"),
+            "\"maxRows\" is there twice",
+        ),
+        (with_number(insert, "int64Value", "9007199254740993.0"), "2^53"),
+        (with_number(insert, "int64Value", "123456789012345678e1"), "2^53"),
+        (with_number(insert, "int64Value", "-9223372036854775808.0"), "2^53"),
+        (with_number(insert, "float64Value", "\"1e400\""), "out of range"),
+        (with_number(insert, "float64Value", "1e400"), "out of range"),
     ] {
         let answer = WebRequest::post(QUERY, "application/json", body.clone());
         let answer = answer.send(HttpVersion::Http1, address).await;

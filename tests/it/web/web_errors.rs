@@ -235,6 +235,30 @@ async fn a_body_that_http_does_not_have_is_malformed_and_runs_nothing() {
     assert_eq!(count.rows[0].values[0], Value::int64(2));
 }
 
+#[tokio::test]
+async fn a_body_that_ends_before_its_length_is_refused_and_runs_nothing() {
+    let service = Service::start(Backend::Sqlite).await;
+    service.client.must("create table t (a int)", &[]).await;
+    let insert = b"{\"sql\":\"insert into t values (1)\"}";
+    for framing in ["content-length: 99", "transfer-encoding: chunked"] {
+        let mut connection = Http1::connect(service.server.grpc()).await;
+        let head = format!(
+            "POST {QUERY} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{framing}\r\n\r\n"
+        );
+        let chunk = if framing.contains("chunked") { &b"63\r\n"[..] } else { b"" };
+        let request = [head.as_bytes(), chunk, insert].concat();
+        connection.stream.write_all(&request).await.expect("it is open");
+        connection.stream.shutdown().await.expect("it is open");
+        // One who has closed its side may have gone altogether: then there is no answer.
+        if let Some(answer) = connection.answer().await {
+            assert_eq!(failure(&answer.json()).1, "MALFORMED_REQUEST", "{framing}: {answer:?}");
+            assert_eq!(answer.status, 400, "{answer:?}");
+        }
+    }
+    let count = service.client.must("select count(*) from t", &[]).await;
+    assert_eq!(count.rows[0].values[0], Value::int64(0));
+}
+
 /// The error in the last frame of a stream.
 fn end_of(answer: &WebAnswer) -> Json {
     let (_, end) = answer.frames().pop().expect("it has an end");

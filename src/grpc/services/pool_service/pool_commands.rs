@@ -7,7 +7,7 @@ use crate::deadline::Deadline;
 use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::services::{count, duration};
-use crate::pool::CloseReason;
+use crate::pool::{CloseReason, Termination};
 use crate::value::proto;
 
 /// The time between two checks for a pool without work.
@@ -129,7 +129,7 @@ impl PoolCommand<'_> {
             let mut checkouts = control.checkouts().into_iter();
             checkouts.any(|it| it.id == checkout && it.holder.caller == self.operator)
         };
-        if !(sees_all || is_own()) || !control.terminate(checkout) {
+        if !(sees_all || is_own()) || !control.terminate(checkout, Termination::Operator) {
             let message =
                 format!("pool \"{pool}\" has no checkout {checkout}, or no longer has it");
             return Err(Error::new(ErrorKind::PoolNotFound, message)
