@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 /// The line that ends the data.
 const END_OF_DATA: &[u8] = b"\\.";
 
+/// The error of a line break that is none here: PostgreSQL takes it only if all lines end so.
+const LONE_RETURN: &str =
+    "a carriage return that is neither quoted nor escaped: lines end in LF or CRLF here";
+
 /// A field; `None` is NULL.
 pub(super) type Field = Option<Vec<u8>>;
 
@@ -163,6 +167,7 @@ impl RecordParser {
             TextFormat::Csv => csv_fields(record, &self.form),
             TextFormat::Text => text_fields(record, &self.form),
         };
+        let fields = fields.map_err(|LoneReturn| bad_data(LONE_RETURN, line, None))?;
         Ok(Some(Record { line, fields }))
     }
 
@@ -172,7 +177,11 @@ impl RecordParser {
     }
 }
 
-fn csv_fields(record: &[u8], form: &CopyText) -> Vec<Field> {
+/// A carriage return within a record that is part of no field, nor of a line's end.
+#[derive(Debug)]
+struct LoneReturn;
+
+fn csv_fields(record: &[u8], form: &CopyText) -> Result<Vec<Field>, LoneReturn> {
     let CopyText { delimiter, null, quote, escape, .. } = form;
     let mut fields = Vec::new();
     let mut bytes = record.iter().copied().peekable();
@@ -194,6 +203,8 @@ fn csv_fields(record: &[u8], form: &CopyText) -> Vec<Field> {
             } else if byte == *delimiter && !in_quotes {
                 has_more = true;
                 break;
+            } else if byte == b'\r' && !in_quotes {
+                return Err(LoneReturn);
             } else {
                 field.push(byte);
             }
@@ -201,17 +212,20 @@ fn csv_fields(record: &[u8], form: &CopyText) -> Vec<Field> {
         let is_null = !was_quoted && field == null.as_bytes();
         fields.push((!is_null).then_some(field));
         if !has_more {
-            return fields;
+            return Ok(fields);
         }
     }
 }
 
-fn text_fields(record: &[u8], form: &CopyText) -> Vec<Field> {
+fn text_fields(record: &[u8], form: &CopyText) -> Result<Vec<Field>, LoneReturn> {
     let mut fields = Vec::new();
     let mut rest = record;
     loop {
         let mut at = 0;
         while at < rest.len() && rest[at] != form.delimiter {
+            if rest[at] == b'\r' {
+                return Err(LoneReturn);
+            }
             at += if rest[at] == b'\\' { 2 } else { 1 };
         }
         let end = at.min(rest.len());
@@ -219,7 +233,7 @@ fn text_fields(record: &[u8], form: &CopyText) -> Vec<Field> {
         // Before escapes mean anything.
         fields.push((raw != form.null.as_bytes()).then(|| unescaped(raw)));
         if end == rest.len() {
-            return fields;
+            return Ok(fields);
         }
         rest = &rest[end + 1..];
     }
@@ -335,6 +349,25 @@ mod tests {
             ..CopyText::CSV
         };
         check(&other, "'a\\'\\\\;';NULL;'NULL';\n", &[(1, &["a'\\;", "-", "NULL", ""])]);
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_no_line_and_is_no_data() {
+        for (form, text, line) in [
+            (&CopyText::CSV, "a\rb\rc\r", 1),
+            (&CopyText::CSV, "a\nb\rc\n", 2),
+            (&CopyText::CSV, "a\n\"b\"\rc", 2),
+            (&CopyText::TEXT, "a\rb\r", 1),
+            (&CopyText::TEXT, "a\nb\r\r\n", 2),
+        ] {
+            for piece in [1, 3, 1000] {
+                let error = records(form, text, piece).expect_err("it is no line's end");
+                assert!(error.message().contains("carriage return"), "{text:?}: {error}");
+                assert_eq!(error.report().map(|report| report.line), Some(line), "{text:?}");
+            }
+        }
+        check(&CopyText::CSV, "\"a\rb\"\r\n", &[(1, &["a\rb"])]);
+        check(&CopyText::TEXT, "a\\\rb\r\n", &[(1, &["a\rb"])]);
     }
 
     #[test]
