@@ -2,12 +2,13 @@
 //!
 //! It runs under a shell that reads a pipe of the test's, and ends with it.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::postgres::Postgres;
+use super::private_server::free_port;
 use super::wait::eventually;
 
 const START: Duration = Duration::from_secs(10);
@@ -35,8 +36,7 @@ impl PgBouncer {
             eprintln!("SKIPPED: pgbouncer is not installed");
             return None;
         };
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let port = port.expect("loopback has free ports").port();
+        let port = free_port();
         let directory = postgres.directory();
         let ini = directory.join(format!("pgbouncer-{port}.ini"));
         let users = directory.join("pgbouncer-users");

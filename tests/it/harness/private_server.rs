@@ -1,19 +1,26 @@
 //! The parts that private database servers of every kind share: the account they run under, their directories,
 //! their ports, and the shell that outlives no test.
 
+use std::collections::VecDeque;
 use std::env;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use parking_lot::Mutex;
 use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 
 /// The free bytes of a file system in memory with which it is used: far more than all tests need at a time.
 const ROOM: u64 = 4 << 30;
+
+/// The claims of the ports that were given out last.
+static CLAIMS: Mutex<VecDeque<UdpSocket>> = Mutex::new(VecDeque::new());
+/// The claims that are held at most: more servers than a test starts.
+const CLAIMS_HELD: usize = 64;
 
 /// Runs the server `"$@"` until a signal's name comes from standard input, or its end.
 const KEEPER: &str = r#"
@@ -164,13 +171,24 @@ fn id(arguments: &[&str]) -> Option<u32> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, and that no other test is given until it is bound.
 /// One that the system gives to nobody by itself (`ip_local_port_range` begins above): until it is bound, and
-/// while the server is down, no connection of another test may get it.
-pub(super) fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.find(is_free).expect("loopback has free ports")
+/// while the server is down, no connection of another test may get it. The claim is the UDP port of the same
+/// number: another process, which looks for a port at the same time, cannot have that either.
+pub(crate) fn free_port() -> u16 {
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000)).take(100_000);
+    let claim = |port: u16| {
+        let claim = UdpSocket::bind(("127.0.0.1", port)).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).ok()?;
+        Some((port, claim))
+    };
+    let (port, claim) = ports.find_map(claim).expect("loopback has free ports");
+    let mut claims = CLAIMS.lock();
+    claims.push_back(claim);
+    if claims.len() > CLAIMS_HELD {
+        claims.pop_front();
+    }
+    port
 }
 
 /// Returns letters and digits of what a program calls its version.

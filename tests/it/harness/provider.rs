@@ -1,7 +1,7 @@
 //! An identity provider: keys, the tokens that they sign, and an https server of the keys.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -17,6 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::private_server::free_port;
 
 /// The issuer of all tokens.
 pub(crate) const ISSUER: &str = "https://provider.test";
@@ -113,7 +115,7 @@ impl KeyServer {
         command.args(["-keyout", "key.pem", "-out", "cert.pem"]).current_dir(directory.path());
         let output = command.output().expect("openssl is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let address = free_port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         Self { address, answer: Arc::new(Mutex::new(answer)), requests: Arc::default(), directory }
     }
 
@@ -197,9 +199,4 @@ fn serve(
     stream.conn.send_close_notify();
     stream.flush()?;
     Ok(None)
-}
-
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound")
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub(crate) use super::private_server::free_port;
 use super::private_server::tail;
 use super::wait::{eventually, eventually_async};
 

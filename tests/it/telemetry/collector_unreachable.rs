@@ -1,10 +1,11 @@
 //! A collector that is slow, away, or comes back; and what is sent last.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use super::{Caller, Collector, Watched, sending_to};
 use crate::harness::client::{PATIENCE, request};
+use crate::harness::server::free_port;
 use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
@@ -53,10 +54,8 @@ async fn what_was_not_sent_yet_is_sent_at_the_end() {
 #[tokio::test]
 async fn a_collector_that_is_away_costs_a_warning_of_each_signal_and_no_call() {
     for protocol in ["grpc", "http/protobuf"] {
-        // Nobody listens there once this is dropped.
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("it listens");
-        drop(listener);
+        // Nobody listens there yet.
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let url = format!("http://{address}");
         let mut variables = sending_to(&url);
         variables.push(("OTEL_EXPORTER_OTLP_PROTOCOL", protocol));
