@@ -115,7 +115,8 @@ async fn status_tells_what_ran_what_failed_and_who_holds_a_connection() {
         );
         assert!(checkout["age_ms"].is_u64() && checkout["leak"] == false, "{checkout}");
         let text = status.to_string();
-        assert!(!text.contains("7f3a"), "it shows what is the caller's: {text}");
+        let shown = ["literal-7f3a", "parameter-7f3a"].iter().any(|one| text.contains(one));
+        assert!(!shown, "it shows what is the caller's: {text}");
         drop(open);
         eventually_async("the transaction is gone", PATIENCE, async || {
             let status = self::status(&service).await;
