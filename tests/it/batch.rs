@@ -17,7 +17,7 @@ use crate::harness::client::{Client, Failure, PATIENCE, with_deadline};
 use crate::harness::postgres::Postgres;
 use crate::harness::proxy::{Cut, Direction, Fault, Place, Then, Weather};
 use crate::harness::unit::{Transaction, batch, keyed};
-use crate::harness::wait::{eventually, eventually_async};
+use crate::harness::wait::{Stopwatch, eventually, eventually_async};
 use crate::harness::{Backend, Service};
 
 /// The longest time that a caller accepts: there and back, once the database is reachable.
@@ -184,9 +184,9 @@ async fn doubt(behind: &Behind) -> Failure {
     });
     behind.proxy.set_weather(Weather { black_hole: true, ..Weather::default() });
     behind.proxy.cut_all(Cut::Reset);
-    let start = Instant::now();
+    let start = Stopwatch::start();
     let failure = call.await.expect("no panic").expect_err("nobody can be asked");
-    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
+    start.assert_within(Duration::from_secs(3), "the end of the call");
     assert_eq!(failure.what(), (Code::Unknown, "OUTCOME_UNKNOWN"), "{failure:?}");
     drop(holder);
     failure
@@ -266,7 +266,7 @@ async fn a_key_at_work_elsewhere_is_waited_for_until_the_deadline() {
             (service.postgres().psql(waiting) == "1").then_some(())
         });
     });
-    let timeout = Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 });
+    let timeout = Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 });
     let impatient =
         ExecuteBatchRequest { options: Some(QueryOptions { timeout, ..keyed("k") }), ..slow() };
     let failure = service.client.batch(impatient).await.expect_err("the first is not over");
@@ -387,12 +387,20 @@ async fn an_expectation_costs_a_round_trip_only_where_the_commit_depends_on_it()
     for (dry_run, rows) in [(true, 9), (true, 1), (false, 1)] {
         let mut request = ExecuteBatchRequest { dry_run, ..batch(&INSERT) };
         request.statements[1].expect = Some(Expectation { rows: Some(Rows::Exactly(rows)) });
-        let start = Instant::now();
-        let reason = behind.client.batch(request).await.err().map(|failure| failure.reason);
-        let took = start.elapsed();
-        assert_eq!(reason.as_deref(), (rows == 9).then_some("EXPECTATION_FAILED"));
-        // There and back, twice. The proxy may delay an answer in two parts.
-        assert_eq!(took < 4 * latency, dry_run, "{took:?}");
+        // There and back, twice. The proxy may delay an answer in two parts, and the machine all of it: what
+        // costs no more does so once in five times.
+        let mut all = Vec::new();
+        for _ in 0..if dry_run { 5 } else { 1 } {
+            let start = Instant::now();
+            let failure = behind.client.batch(request.clone()).await.err();
+            all.push(start.elapsed());
+            let reason = failure.map(|failure| failure.reason);
+            assert_eq!(reason.as_deref(), (rows == 9).then_some("EXPECTATION_FAILED"));
+            if all.iter().any(|took| *took < 4 * latency) {
+                break;
+            }
+        }
+        assert_eq!(all.iter().any(|took| *took < 4 * latency), dry_run, "{all:?}");
     }
     assert_eq!(count(&behind.client).await, 1);
 }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use rowgate::value::proto::pool_service_client::PoolServiceClient;
 use rowgate::value::proto::{ListPoolStatsRequest, Value};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -12,7 +11,8 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::harness::client::{Client, Failure, PATIENCE, read_only, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
-use crate::harness::wait::eventually_async;
+use crate::harness::unit::Transaction;
+use crate::harness::wait::{Stopwatch, Stutter, eventually_async};
 use crate::harness::{Backend, Service, http};
 
 /// A failed call while the database is away.
@@ -50,7 +50,7 @@ async fn calls_fail_in_milliseconds_and_the_service_recovers_by_itself() {
     until_ready(&service, true, Duration::from_secs(5)).await;
 
     service.postgres_mut().stop();
-    let mut slow = Vec::new();
+    let (mut slow, stutter) = (Vec::new(), Stutter::watch());
     for _ in 0..50 {
         let start = Instant::now();
         let failure = service.client.must_fail("select 1", &[]).await;
@@ -58,19 +58,20 @@ async fn calls_fail_in_milliseconds_and_the_service_recovers_by_itself() {
         assert_eq!(failure.code, Code::Unavailable, "{failure:?}");
         let known = ["DATABASE_UNAVAILABLE", "CONNECTION_LOST"].contains(&&*failure.reason);
         assert!(known && failure.retry_after.is_some(), "{failure:?}");
-        slow.extend(Some(took).filter(|took| *took > MILLISECONDS));
+        slow.extend(Some(took).filter(|took| *took > MILLISECONDS + stutter.allowance()));
     }
     // A busy machine delays a call now and then.
     assert!(slow.len() <= 2, "calls took {slow:?}");
     until_ready(&service, false, Duration::from_secs(2)).await;
 
     service.postgres_mut().resume();
-    let back = Instant::now();
-    eventually_async("a call succeeds", RECOVERY, async || {
+    let back = Stopwatch::start();
+    eventually_async("a call succeeds", PATIENCE, async || {
         service.client.query("insert into t values (1)", &[]).await.ok()
     })
     .await;
     eprintln!("the first success came {:?} after the return", back.elapsed());
+    back.assert_within(RECOVERY, "the first success");
     until_ready(&service, true, Duration::from_secs(2)).await;
     let result = service.client.must("select count(*) from t", &[]).await;
     assert_eq!(result.rows[0].values, [Value::int64(1)]);
@@ -83,6 +84,8 @@ struct Seen {
     refused: Vec<i64>,
     unknown: Vec<i64>,
     slowest: Duration,
+    /// The time by which the machine was late.
+    late: Duration,
 }
 
 /// Writes numbers from `first` on, until told to stop.
@@ -124,6 +127,7 @@ async fn what_callers_were_told_is_true_whatever_happened_to_the_database() {
     let mut service = Service::with(Backend::Postgres, PROBING).await;
     service.client.must("create table t (id bigint primary key)", &[]).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
+    let stutter = Stutter::watch();
     let callers: Vec<_> = (1..=8)
         .map(|n| tokio::spawn(write(service.client.clone(), n * 10_000_000, stopped.clone())))
         .collect();
@@ -148,7 +152,7 @@ async fn what_callers_were_told_is_true_whatever_happened_to_the_database() {
         service.postgres_mut().resume();
     }
     stop.send(true).expect("they listen");
-    let mut all = Seen::default();
+    let mut all = Seen { late: stutter.allowance(), ..Seen::default() };
     for caller in callers {
         let seen = caller.await.expect("no caller panics");
         all.written.extend(seen.written);
@@ -170,7 +174,7 @@ fn check_truth(service: &Service, all: &Seen) {
     let there: Vec<_> = all.refused.iter().filter(|id| rows.contains(id)).collect();
     assert!(there.is_empty(), "NOT_APPLIED and there: {there:?}");
     assert!(written > 0 && refused > 0, "the test saw no fault");
-    assert!(all.slowest < Duration::from_secs(2), "a call hung for {:?}", all.slowest);
+    assert!(all.slowest < Duration::from_secs(2) + all.late, "a call hung for {:?}", all.slowest);
 }
 
 #[tokio::test]
@@ -179,10 +183,10 @@ async fn it_starts_without_its_database_and_serves_when_it_comes() {
     postgres.stop();
     let mut service = Service::on(postgres, PROBING).await;
     until_ready(&service, false, Duration::from_secs(2)).await;
-    let start = Instant::now();
+    let start = Stopwatch::start();
     let failure = service.client.must_fail("select 1", &[]).await;
     assert_eq!(failure.what(), (Code::Unavailable, "DATABASE_UNAVAILABLE"), "{failure:?}");
-    assert!(start.elapsed() < MILLISECONDS, "it took {:?}", start.elapsed());
+    start.assert_within(MILLISECONDS, "the call");
     service.postgres_mut().resume();
     until_ready(&service, true, Duration::from_secs(3)).await;
     service.client.must("select 1", &[]).await;
@@ -208,26 +212,25 @@ async fn wrong_credentials_are_a_misconfiguration_and_never_unauthenticated() {
     let client = Client::connect(server.grpc()).await;
     let failure = client.must_fail("select 1", &[]).await;
     assert_eq!(failure.what(), (Code::FailedPrecondition, "BACKEND_MISCONFIGURED"), "{failure:?}");
-    assert!(!format!("{failure:?}{}", server.log()).contains("7f3a"), "the password is shown");
+    assert!(!format!("{failure:?}{}", server.log()).contains("s3cret"), "the password is shown");
     assert_eq!(http::get(server.ops(), "/readyz").await.status, 503);
+}
+
+/// A service whose only connection is in use by the transaction, and where one call may wait for it.
+async fn full(acquire_timeout: &str) -> (Service, Transaction) {
+    let settings = format!(
+        "[databases.main.pool]\nwarm_up = false\nmin = 1\nmax = 1\n\
+         acquire_timeout = \"{acquire_timeout}\"\nmax_waiting = 1"
+    );
+    let service = Service::with(Backend::Postgres, &settings).await;
+    let mut holder = service.client.begin().await;
+    holder.query("select 1", &[]).await.expect("it is free");
+    (service, holder)
 }
 
 #[tokio::test]
 async fn a_full_pool_refuses_at_its_limit() {
-    let settings = "[databases.main.pool]\nwarm_up = false\nmin = 1\nmax = 1\n\
-                    acquire_timeout = \"200ms\"\nmax_waiting = 1";
-    let service = Service::with(Backend::Postgres, settings).await;
-    let client = service.client.clone();
-    let holder = tokio::spawn(async move { client.query("select pg_sleep(3)", &[]).await });
-    let mut pools = PoolServiceClient::new(service.client.channel());
-    let mut pool = async || {
-        let answer = pools.list_pool_stats(ListPoolStatsRequest::default()).await;
-        answer.expect("it runs").into_inner().pools.remove(0)
-    };
-    eventually_async("the connection is in use", PATIENCE, async || {
-        (pool().await.in_use == 1).then_some(())
-    })
-    .await;
+    let (service, holder) = full("200ms").await;
     let (limit, tolerance) = (Duration::from_millis(200), Duration::from_millis(50));
     let mut late = Duration::MAX;
     for _ in 0..3 {
@@ -240,19 +243,25 @@ async fn a_full_pool_refuses_at_its_limit() {
         late = late.min(took - limit);
     }
     assert!(late < tolerance, "it gave up {late:?} late, three times");
-    // One may wait; the next is turned away at once.
-    let waiting = tokio::spawn({
-        let client = service.client.clone();
-        async move { client.query("select 1", &[]).await }
-    });
-    eventually_async("one waits", PATIENCE, async || (pool().await.waiting == 1).then_some(()))
-        .await;
-    let start = Instant::now();
+    holder.commit().await.expect("it was never disturbed");
+}
+
+#[tokio::test]
+async fn whoever_comes_when_as_many_wait_as_may_is_refused_at_once() {
+    let (service, holder) = full("60s").await;
+    let client = service.client.clone();
+    let waiting = tokio::spawn(async move { client.query("select 1", &[]).await });
+    eventually_async("one waits", PATIENCE, async || {
+        let answer = service.client.pools().list_pool_stats(ListPoolStatsRequest::default()).await;
+        (answer.expect("it runs").into_inner().pools[0].waiting == 1).then_some(())
+    })
+    .await;
+    let start = Stopwatch::start();
     let failure = service.client.must_fail("select 1", &[]).await;
     assert_eq!(failure.what(), (Code::ResourceExhausted, "POOL_EXHAUSTED"), "{failure:?}");
-    assert!(start.elapsed() < tolerance, "it took {:?}", start.elapsed());
-    waiting.await.expect("no panic").expect_err("it waited for longer than allowed");
-    holder.await.expect("no panic").expect("it was never disturbed");
+    start.assert_within(Duration::from_millis(50), "the refusal");
+    holder.commit().await.expect("it was never disturbed");
+    waiting.await.expect("no panic").expect("it is its turn");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The listener for probes: health alone, and room under silent clients.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rowgate::value::proto::GetServerInfoRequest;
 use rowgate::value::proto::server_service_client::ServerServiceClient;
@@ -14,7 +14,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::client::{Client, PATIENCE, request};
 use crate::harness::server::{Server, address_in};
-use crate::harness::wait::eventually_async;
+use crate::harness::wait::{Stopwatch, eventually_async};
 
 /// A server with a listener for probes, and its address.
 fn start(configuration: &str) -> (Server, SocketAddr) {
@@ -68,10 +68,10 @@ async fn silent_clients_keep_no_probe_out_and_are_closed() {
     let (server, address) =
         start("[health]\nmax_connections = 4\n[grpc]\npreface_timeout = \"1s\"");
     let silent = silent(address, 20).await;
-    let start = Instant::now();
+    let start = Stopwatch::start();
     let client = Client::connect(address).await;
     assert_eq!(health(&client, "liveness").await.expect("it answers"), ServingStatus::Serving);
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    start.assert_within(Duration::from_millis(900), "the probe");
     for mut stream in silent {
         let mut said = Vec::new();
         let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;

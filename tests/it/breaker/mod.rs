@@ -9,11 +9,11 @@ use serde_json::Value as Json;
 use tonic::Code;
 
 use crate::harness::behind::Behind;
-use crate::harness::client::Client;
+use crate::harness::client::{Client, PATIENCE};
 use crate::harness::http;
 use crate::harness::postgres::{PASSWORD, Postgres};
-use crate::harness::server::{Server, run};
-use crate::harness::wait::{eventually_async, idle_for};
+use crate::harness::server::{Server, free_port, run};
+use crate::harness::wait::{Stopwatch, eventually_async, idle_for};
 
 /// From the moment at which the database accepts connections to the first success.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -42,6 +42,13 @@ async fn until_breaker_is(service: &Behind, state: &str, within: Duration) {
         (status(service).await["breaker"]["state"] == state).then_some(())
     })
     .await;
+}
+
+/// Waits until the breaker is closed, for no longer than a recovery takes.
+async fn until_closed(service: &Behind) {
+    let start = Stopwatch::start();
+    until_breaker_is(service, "closed", PATIENCE).await;
+    start.assert_within(RECOVERY, "the recovery");
 }
 
 async fn until_filled(service: &Behind, within: Duration) {
@@ -92,7 +99,7 @@ async fn operators_see_the_breaker_since_when_and_how_often_and_what_was_not_ret
 
     service.postgres.resume();
     let back = Instant::now();
-    until_breaker_is(&service, "closed", RECOVERY).await;
+    until_closed(&service).await;
     let now = figures(&service);
     assert_eq!((&now["breaker"], &now["breaker_opened"]), (&"closed".into(), &1.into()), "{now}");
     assert!(since(&now) <= back.elapsed() + RECOVERY, "{now}");
@@ -103,17 +110,11 @@ fn since(figures: &Json) -> Duration {
     Duration::from_millis(figures["breaker_since_ms"].as_u64().expect("a number"))
 }
 
-/// Nobody is there, and whoever comes is told so.
-fn nobody() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("it is bound").port()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_servers_one_that_is_away_opens_nothing_and_all_that_are_away_do() {
     let mut postgres = Postgres::start();
     let there = format!("127.0.0.1:{}", postgres.port());
-    let url = postgres.url().replace(&there, &format!("127.0.0.1:{},{there}", nobody()));
+    let url = postgres.url().replace(&there, &format!("127.0.0.1:{},{there}", free_port()));
     let configuration =
         format!("[databases.main]\nurl = \"{url}\"\n[databases.main.pool]\nmin = 1\n");
     let server = Server::start(&configuration);
@@ -133,10 +134,12 @@ async fn of_several_servers_one_that_is_away_opens_nothing_and_all_that_are_away
     })
     .await;
     postgres.resume();
-    eventually_async("the breaker is closed", RECOVERY, async || {
+    let start = Stopwatch::start();
+    eventually_async("the breaker is closed", PATIENCE, async || {
         (breaker().await["state"] == "closed").then_some(())
     })
     .await;
+    start.assert_within(RECOVERY, "the recovery");
     client.must("select 1", &[]).await;
 }
 
@@ -162,7 +165,9 @@ async fn a_login_that_is_refused_is_tried_rarely_and_works_again_when_it_is_mend
         idle_for(PAUSE).await;
     }
     let attempts = connections(&service) - before;
-    assert!(attempts <= 2, "{attempts} attempts in {:?}", start.elapsed());
+    // The first, and one in about a second.
+    let most = 1 + start.elapsed().as_millis() / 750;
+    assert!(u128::from(attempts) <= most, "{attempts} attempts in {:?}", start.elapsed());
     assert!(!is_ready(&service).await);
     service.postgres.psql(&format!("alter role postgres password '{PASSWORD}'"));
     eventually_async("a call succeeds", Duration::from_secs(2), async || {

@@ -7,7 +7,8 @@ use tonic::Code;
 
 use super::contract;
 use crate::harness::Service;
-use crate::harness::client::{Failure, PATIENCE, request, request_with};
+use crate::harness::client::{Failure, PATIENCE, request, request_with, with_deadline};
+use crate::harness::wait::{Stopwatch, Stutter};
 
 contract! {
     a_timeout_ends_the_call_in_time
@@ -65,13 +66,13 @@ fn ending_after(sql: &str, timeout: Duration) -> QueryRequest {
 async fn assert_ends_in_time(deadline: Duration, call: impl AsyncFn() -> Failure) {
     let mut late = Vec::new();
     for _ in 0..3 {
-        let start = Instant::now();
+        let (stutter, start) = (Stutter::watch(), Instant::now());
         let failure = call().await;
         let took = start.elapsed();
         assert_eq!(failure.what(), (Code::DeadlineExceeded, "DEADLINE"), "{failure:?}");
         assert_eq!(failure.outcome, "NOT_APPLIED");
         assert!(took >= deadline - TOLERANCE, "it ended early: {took:?} of {deadline:?}");
-        if took <= deadline + TOLERANCE {
+        if took <= deadline + TOLERANCE + stutter.allowance() {
             return;
         }
         late.push(took);
@@ -93,8 +94,16 @@ async fn a_timeout_ends_the_call_in_time(service: Service) {
 
 async fn the_callers_deadline_ends_the_call_before_the_callers_timer(service: Service) {
     let deadline = Duration::from_secs(1);
-    // The client's own timer would have made a status without ErrorInfo, which fails the test.
     assert_ends_in_time(deadline - deadline / 20, async || {
+        // The client's own timer makes a status without details. On a busy machine it may be the first now and
+        // then, which counts as late; always, it fails the test.
+        for _ in 0..2 {
+            let call = with_deadline(request(endless(&service), &[]), deadline);
+            let status = service.client.raw().query(call).await.expect_err("it is endless");
+            if !status.details().is_empty() {
+                return status.into();
+            }
+        }
         let answer = service.client.call(request(endless(&service), &[]), deadline).await;
         answer.expect_err("it is endless")
     })
@@ -117,6 +126,14 @@ async fn a_write_past_its_deadline_is_not_applied(service: Service) {
     let sql = service.pick(counting, "insert into t select 1 from pg_sleep(600)", counting);
     let timeout = Duration::from_millis(200);
     assert_ends_in_time(timeout, async || {
+        // On a busy machine the database may not tell in time that it has ended, which counts as late.
+        for _ in 0..2 {
+            let answer = service.client.run(ending_after(sql, timeout)).await;
+            let failure = answer.expect_err("it is endless");
+            if failure.reason != "OUTCOME_UNKNOWN" {
+                return failure;
+            }
+        }
         let answer = service.client.run(ending_after(sql, timeout)).await;
         answer.expect_err("it is endless")
     })
@@ -141,8 +158,7 @@ async fn a_caller_who_goes_away_frees_its_connection(service: Service) {
         let call = service.client.run(request(endless(&service), &[]));
         tokio::time::timeout(Duration::from_millis(20), call).await.expect_err("it is endless");
     }
-    let start = Instant::now();
+    let start = Stopwatch::start();
     service.client.must("select 1", &[]).await;
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(2), "the next caller waited {took:?}");
+    start.assert_within(Duration::from_secs(2), "the next caller's turn");
 }

@@ -16,7 +16,7 @@ use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::Postgres;
 use crate::harness::proxy::{Direction, Fault, Place, Then};
 use crate::harness::server::Server;
-use crate::harness::wait::eventually_async;
+use crate::harness::wait::{Stopwatch, eventually_async};
 use crate::harness::{Backend, Service};
 
 /// One connection: what a copy leaves in it, the next call sees.
@@ -89,10 +89,11 @@ async fn a_caller_that_goes_away_is_rolled_back_at_once() {
     let postgres = service.postgres();
     let runs = async |number: &str| (postgres.psql(running).trim() == number).then_some(());
     eventually_async("it copies", PATIENCE, async || runs("1").await).await;
-    let dropped = std::time::Instant::now();
+    let dropped = Stopwatch::start();
     drop(open);
-    eventually_async("it is over", Duration::from_secs(2), async || runs("0").await).await;
+    eventually_async("it is over", PATIENCE, async || runs("0").await).await;
     println!("rolled back after {:?}", dropped.elapsed());
+    dropped.assert_within(Duration::from_secs(2), "the rollback");
     assert!(service.client.must("select * from t", &[]).await.rows.is_empty());
 }
 
@@ -107,8 +108,10 @@ async fn a_reader_that_goes_away_frees_its_connection() {
         parts.message().await.expect("it runs").expect("there is more");
     }
     drop(parts);
+    let dropped = Stopwatch::start();
     let next = async || service.client.query("select 1", &[]).await.ok();
-    eventually_async("the connection is free", Duration::from_secs(3), next).await;
+    eventually_async("the connection is free", PATIENCE, next).await;
+    dropped.assert_within(Duration::from_secs(3), "the connection");
 }
 
 #[tokio::test]

@@ -235,6 +235,14 @@ pub(crate) fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_rowgate").into()
 }
 
+/// Replaces a file that a server may read at any time: it never sees a part of the new one.
+pub(crate) fn replace_file(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("the directory is ours");
+    fs::rename(&new, path).expect("both are ours");
+}
+
 /// A directory with a configuration file.
 fn configured(configuration: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("a directory can be made");

@@ -16,7 +16,14 @@ impl Postgres {
     /// Lets standbys copy this server, and lets them follow it.
     pub(crate) fn admit_standbys(&self) {
         self.put("pg_hba.conf", format!("local replication all trust\n{HBA}").as_bytes());
+        self.reload();
+    }
+
+    /// Has it read its settings again; when this returns, whoever is connected has been told to.
+    pub(crate) fn reload(&self) {
         self.psql("select pg_reload_conf()");
+        // Whoever lets this session in has read them, and has told the others.
+        self.psql("select 1");
     }
 
     /// Starts it as a standby of another, with a copy of its data; whatever it had is gone.

@@ -76,3 +76,28 @@ impl Stutter {
         4 * Duration::from_micros(self.worst.load(Relaxed))
     }
 }
+
+/// Time that is measured while this machine is watched.
+pub(crate) struct Stopwatch {
+    start: Instant,
+    stutter: Stutter,
+}
+
+impl Stopwatch {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now(), stutter: Stutter::watch() }
+    }
+
+    /// The time since then.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Fails the test if more time has passed than `most` and what this machine was itself late by.
+    #[track_caller]
+    pub(crate) fn assert_within(&self, most: Duration, what: &str) {
+        let (took, late) = (self.elapsed(), self.stutter.allowance());
+        assert!(took < most + late, "{what}: it took {took:?}; the machine was late by {late:?}");
+    }
+}

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::harness::client::Client;
 use crate::harness::http::get;
 use crate::harness::server::Server;
-use crate::harness::wait::{eventually_async, idle_for};
+use crate::harness::wait::{Stutter, eventually_async, idle_for};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -115,7 +115,7 @@ async fn writes_go_on_while_pages_are_freed() {
     let (server, client) = served(directory.path(), settings).await;
     client.must(&FILL.replace("5000", "40000"), &[]).await;
     client.must("delete from t where id > 10", &[]).await;
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, stutter) = (Duration::ZERO, Stutter::watch());
     let mut id = 1_000_000;
     eventually_async("the pages are given back", PATIENCE, async || {
         let start = std::time::Instant::now();
@@ -127,6 +127,7 @@ async fn writes_go_on_while_pages_are_freed() {
         (seen["done"].as_u64() > Some(0) && file < 4 << 20).then_some(())
     })
     .await;
-    assert!(slowest < Duration::from_secs(1), "a write waited for {slowest:?}");
+    let limit = Duration::from_secs(1) + stutter.allowance();
+    assert!(slowest < limit, "a write waited for {slowest:?}");
     eprintln!("{} writes beside the maintenance, the slowest in {slowest:?}", id - 1_000_000);
 }
