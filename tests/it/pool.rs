@@ -63,7 +63,7 @@ async fn more_room_lets_waiters_in_at_once_and_less_closes_what_comes_back() {
     let mut holders = Vec::new();
     for _ in 0..6 {
         let client = service.client.clone();
-        holders.push(tokio::spawn(async move { client.query("select pg_sleep(2)", &[]).await }));
+        holders.push(tokio::spawn(async move { client.query("select pg_sleep(4)", &[]).await }));
     }
     service.until_pool("four wait", |pool| pool.in_use == 2 && pool.waiting == 4).await;
     let answer = resize(&service, 6).await;

@@ -13,13 +13,14 @@ async fn what_commits_along_the_way_is_never_said_not_to_be_applied() {
         "perform 1 / 0",
         "raise exception using errcode = '40001'",
         "perform pg_terminate_backend(pg_backend_pid())",
-        "perform pg_sleep(5)",
+        "perform pg_sleep(20)",
     ]
     .iter()
     .enumerate()
     {
         let sql = format!("do $$ begin insert into t values ({number}); commit; {ending}; end $$");
-        let timeout = Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 });
+        // Only the last comes to it.
+        let timeout = Some(prost_types::Duration { seconds: 2, nanos: 0 });
         let options = QueryOptions { timeout, ..QueryOptions::default() };
         let failure = service.client.run(request_with(&sql, options)).await.expect_err(ending);
         assert_eq!(failure.outcome, "UNKNOWN", "{ending}: {failure:?}");

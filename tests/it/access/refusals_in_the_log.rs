@@ -7,9 +7,9 @@ use rowgate::value::proto::{ReconnectPoolRequest, Value};
 
 use super::{Guarded, headers};
 use crate::harness::Backend;
-use crate::harness::client::Client;
+use crate::harness::client::{Client, PATIENCE};
 use crate::harness::http;
-use crate::harness::wait::eventually;
+use crate::harness::wait::{eventually, eventually_async};
 
 const CALLERS: &[(&str, &str)] = &[
     ("shop", "databases = ['main']\nread_only = false\nrpcs = ['Query']"),
@@ -102,9 +102,11 @@ async fn refused_calls_are_counted_by_caller_and_pool_commands_name_theirs() {
     let shop = guarded.client("shop");
     shop.pools().reconnect_pool(request()).await.expect_err("it is denied");
     shop.must_fail("select 1", &[]).await;
-    for _ in 0..6 {
-        drop(shop.query("select 1", &[]).await);
-    }
+    eventually_async("the limit is reached", PATIENCE, async || {
+        let failure = shop.query("select 1", &[]).await.err();
+        failure.filter(|it| it.reason == "CALLER_LIMIT")
+    })
+    .await;
     guarded.client("admin").pools().reconnect_pool(request()).await.expect("it administers");
 
     let metrics = http::get(guarded.service.server.ops(), "/metrics").await.body;

@@ -112,13 +112,21 @@ fn a_backup_that_is_ended_in_the_middle_leaves_no_file_of_the_name() {
     let directory = directory.path();
     large(&directory.join("large.db"), 150);
     for (signal, left) in [("INT", 0), ("TERM", 0), ("KILL", 1)] {
-        let mut child = started(directory, "copy", "sqlite:large.db");
-        eventually("it has begun", START, || {
-            (!names(directory, "copy.partial-").is_empty()).then_some(())
+        // A busy machine may let it come to its end before the signal, but not each time.
+        let was_ended = (0..5).any(|_| {
+            let mut child = started(directory, "copy", "sqlite:large.db");
+            eventually("it has begun", START, || {
+                let has_ended = child.try_wait().expect("it is our child").is_some();
+                (has_ended || !names(directory, "copy.partial-").is_empty()).then_some(())
+            });
+            send(signal, &child.id().to_string());
+            let is_whole = child.wait().expect("it is our child").success();
+            if is_whole {
+                fs::remove_file(directory.join("copy")).expect("it was made");
+            }
+            !is_whole
         });
-        assert!(send(signal, &child.id().to_string()), "it has ended already");
-        let status = child.wait().expect("it is our child");
-        assert!(!status.success(), "{signal}");
+        assert!(was_ended, "{signal}: it is done each time");
         assert!(!directory.join("copy").exists(), "{signal}");
         let found = names(directory, "copy.partial-");
         assert_eq!(found.len(), left, "{signal}: {found:?}");

@@ -7,10 +7,10 @@ use rowgate::value::proto::{ExecuteBatchRequest, QueryOptions, Value};
 use tonic::Code;
 
 use crate::harness::Service;
-use crate::harness::client::{Failure, request_with};
+use crate::harness::client::{Failure, PATIENCE, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::unit::{Transaction, batch};
-use crate::harness::wait::Stutter;
+use crate::harness::wait::{Stutter, eventually_async, idle_for};
 
 /// The largest lateness of a call.
 const TOLERANCE: Duration = Duration::from_millis(50);
@@ -20,7 +20,10 @@ async fn service() -> Service {
     let postgres = Postgres::with(&["synchronous_standby_names=nobody"]);
     postgres.psql("set synchronous_commit = local; create table t (id bigint primary key)");
     let settings = "[databases.main.pool]\nmin = 40\nmax = 40\n[health]\ninterval = \"1h\"";
-    Service::on(postgres, settings).await
+    let service = Service::on(postgres, settings).await;
+    // No deadline shall be spent on connecting.
+    service.until_pool("all are connected", |pool| pool.open == 40).await;
+    service
 }
 
 fn within(milliseconds: u64) -> QueryOptions {
@@ -77,9 +80,14 @@ async fn a_commit_of_a_transaction_is_left_alone_by_a_caller_who_goes() {
     let service = service().await;
     let mut transaction: Transaction = service.client.begin().await;
     transaction.query("insert into t values (1)", &[]).await.expect("it runs");
-    let commit = tokio::time::timeout(Duration::from_millis(200), transaction.commit()).await;
-    commit.map(drop).expect_err("no standby confirms it");
+    let commit = tokio::spawn(transaction.commit());
     let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+    let waits = async || (service.postgres().psql(waiting) == "1").then_some(());
+    eventually_async("no standby confirms it", PATIENCE, waits).await;
+    commit.abort();
+    commit.await.expect_err("it has not ended");
+    // Time for the server to hear of it, and to do what it must not.
+    idle_for(Duration::from_millis(200)).await;
     assert_eq!(service.postgres().psql(waiting), "1", "it waits on");
     assert_eq!(cut_waits(&service), 0, "a commit was cancelled");
 }

@@ -79,7 +79,7 @@ fn assert_unknown(failure: &Failure) {
 async fn a_standby_that_is_behind_never_says_that_a_commit_was_lost() {
     let pair = Pair::start().await;
     let client = pair.behind.client.clone();
-    let request = within(Duration::from_secs(2), batch(&["insert into t values (1, 1)"]));
+    let request = within(Duration::from_secs(4), batch(&["insert into t values (1, 3)"]));
     let call = tokio::spawn(async move { client.batch(request).await });
     pair.wait_for_the_commit();
     pair.lead_to_the_standby();
@@ -98,7 +98,7 @@ async fn a_standby_that_is_behind_never_says_that_a_commit_was_lost() {
 async fn a_commit_in_doubt_is_settled_once_the_primary_is_back() {
     let pair = Pair::start().await;
     let mut transaction = pair.behind.client.begin().await;
-    transaction.query("insert into t values (2, 1)", &[]).await.expect("it runs");
+    transaction.query("insert into t values (2, 3)", &[]).await.expect("it runs");
     transaction.send(Command::Commit(Commit {})).await;
     pair.wait_for_the_commit();
     pair.lead_to_the_standby();
@@ -119,11 +119,11 @@ async fn a_commit_in_doubt_is_settled_once_the_primary_is_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_not_free_because_a_standby_has_not_seen_it() {
     let pair = Pair::start().await;
-    let mut transaction = pair.behind.client.transact_within(Duration::from_secs(3)).await;
+    let mut transaction = pair.behind.client.transact_within(Duration::from_secs(5)).await;
     let begin = Begin { idempotency_key: "k".to_owned(), ..Begin::default() };
     transaction.send(Command::Begin(begin)).await;
     transaction.reply().await.expect("it opens");
-    transaction.query("insert into t values (3, 1)", &[]).await.expect("it runs");
+    transaction.query("insert into t values (3, 3)", &[]).await.expect("it runs");
     transaction.send(Command::Commit(Commit {})).await;
     pair.wait_for_the_commit();
     pair.lead_to_the_standby();

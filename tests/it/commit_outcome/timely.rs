@@ -50,13 +50,15 @@ async fn in_time(call: impl AsyncFn(Duration, u32) -> Option<Failure>) -> Vec<Fa
         let mut tried = 0;
         answers.push(loop {
             let limit = Duration::from_millis(milliseconds);
-            if let Some(failure) = call(limit, 100 * round + tried).await {
-                break failure;
+            // A busy machine may be late with the statements as well: no commit was reached then.
+            match call(limit, 100 * round + tried).await {
+                Some(failure) if failure.outcome != "NOT_APPLIED" => break failure,
+                _ => {}
             }
             tried += 1;
             assert!(tried < TRIES, "no answer within {milliseconds} ms");
         });
-        eprintln!("{milliseconds} ms: answered after {tried} that were late");
+        eprintln!("{milliseconds} ms: told after {tried} that were not");
     }
     answers
 }

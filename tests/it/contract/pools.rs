@@ -104,13 +104,22 @@ async fn a_pause_answers_as_soon_as_the_last_work_has_ended(service: Service) {
 async fn a_pause_says_what_is_open_at_its_deadline(service: Service) {
     let mut transaction = service.client.begin().await;
     transaction.query("select 1", &[]).await.expect("it runs");
-    let request = PausePoolRequest { pool: main(), timeout: None };
-    // The caller's deadline alone: the answer comes a little before it.
-    let request = with_deadline(request, Duration::from_millis(500));
-    let answer = service.pools().pause_pool(request).await.expect("in time").into_inner();
-    assert_eq!((answer.paused, answer.still_open), (true, 1), "{answer:?}");
-    let waited = Duration::try_from(answer.waited.expect("it waited")).expect("a duration");
-    assert!(waited >= Duration::from_millis(400), "{waited:?}");
+    // The caller's deadline alone: the answer comes a little before it, which a busy machine may spoil.
+    let mut all = Vec::new();
+    for deadline in [500, 2000, 8000].map(Duration::from_millis) {
+        let request = PausePoolRequest { pool: main(), timeout: None };
+        all.push(service.pools().pause_pool(with_deadline(request, deadline)).await);
+        let Some(Ok(answer)) = all.last() else {
+            resume(&service).await;
+            continue;
+        };
+        let answer = answer.get_ref();
+        assert_eq!((answer.paused, answer.still_open), (true, 1), "{answer:?}");
+        let waited = Duration::try_from(answer.waited.expect("it waited")).expect("a duration");
+        assert!(waited >= deadline * 4 / 5, "{waited:?} of {deadline:?}");
+        break;
+    }
+    assert!(all.last().is_some_and(Result::is_ok), "it never came in time: {all:?}");
     let negative = prost_types::Duration { seconds: -1, nanos: 0 };
     let request = PausePoolRequest { pool: main(), timeout: Some(negative) };
     let failure = Failure::from(service.pools().pause_pool(request).await.expect_err("negative"));

@@ -229,10 +229,10 @@ async fn a_statement_that_cannot_be_described_fails_as_a_query_does(service: Ser
 
 async fn sigterm_ends_it_after_the_last_call(mut service: Service) {
     let slow = service.pick(
-        "with recursive c(n) as (select 1 union all select n + 1 from c where n < 3000000) \
+        "with recursive c(n) as (select 1 union all select n + 1 from c where n < 20000000) \
          select count(*) from c",
-        "select count(*) from (select pg_sleep(0.5)) as slept",
-        "select sleep(0.5)",
+        "select count(*) from (select pg_sleep(1.5)) as slept",
+        "select sleep(1.5)",
     );
     let client = service.client.clone();
     let call = tokio::spawn(async move { client.query(slow, &[]).await });

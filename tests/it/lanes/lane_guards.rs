@@ -122,12 +122,18 @@ async fn callers_who_leave_a_lane_take_no_answer_of_others_with_them() {
 async fn a_large_result_runs_again_alone_and_is_whole() {
     let service = service("").await;
     let sql = "select repeat('x', $1::int4) from generate_series(1, 10)";
-    on_lane(&service, sql, &[Value::int64(1)]).await;
-    let large = service.client.must(sql, &[Value::int64(20_000)]).await;
     let whole = [Value::text("x".repeat(20_000))];
-    assert!(large.rows.len() == 10 && large.rows.iter().all(|row| row.values == whole));
-    let stats = service.pool().await;
-    assert_eq!(demoted(&stats), 1, "{stats:?}");
+    // On a busy machine the small one may have been kept off already, as it took too long.
+    eventually_async("it was tried on a lane", PATIENCE, async || {
+        on_lane(&service, sql, &[Value::int64(1)]).await;
+        let before = demoted(&service.pool().await);
+        let large = service.client.must(sql, &[Value::int64(20_000)]).await;
+        assert!(large.rows.len() == 10 && large.rows.iter().all(|row| row.values == whole));
+        let stats = service.pool().await;
+        assert!(demoted(&stats) <= before + 1, "{stats:?}");
+        (demoted(&stats) > before).then_some(())
+    })
+    .await;
     on_lane(&service, POINT, &[Value::int64(1)]).await;
 }
 
@@ -135,10 +141,16 @@ async fn a_large_result_runs_again_alone_and_is_whole() {
 async fn an_error_is_the_statement_s_own() {
     let service = service("pool.lane_timeout = \"20ms\"").await;
     let sql = "select 100 / $1::int4";
-    on_lane(&service, sql, &[Value::int64(5)]).await;
-    let failed = service.client.must_fail(sql, &[Value::int64(0)]).await;
-    assert_eq!(failed.what(), (Code::InvalidArgument, "DIVISION_BY_ZERO"), "{failed:?}");
-    assert_eq!(demoted(&service.pool().await), 0, "wrong values are no fault of the statement's");
+    let mut kept_off = Vec::new();
+    // On a busy machine it may be kept off as it took too long, but not each time.
+    for _ in 0..5 {
+        on_lane(&service, sql, &[Value::int64(5)]).await;
+        let before = demoted(&service.pool().await);
+        let failed = service.client.must_fail(sql, &[Value::int64(0)]).await;
+        assert_eq!(failed.what(), (Code::InvalidArgument, "DIVISION_BY_ZERO"), "{failed:?}");
+        kept_off.push(demoted(&service.pool().await) - before);
+    }
+    assert!(kept_off.contains(&0), "wrong values are no fault of the statement's: {kept_off:?}");
     let wrong = service.client.must_fail(POINT, &[Value::text("one"), Value::int64(2)]).await;
     assert_eq!(wrong.code, Code::InvalidArgument, "{wrong:?}");
     // A timeout of the lane's is nobody's: neither 57014 nor 55P03.

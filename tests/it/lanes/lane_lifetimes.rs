@@ -5,11 +5,12 @@ use std::time::Duration;
 use rowgate::value::Value;
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
 use rowgate::value::proto::{
-    ListPoolStatsRequest, PausePoolRequest, ReconnectPoolRequest, ResumePoolRequest,
+    ListPoolStatsRequest, PausePoolRequest, QueryOptions, QueryRequest, ReconnectPoolRequest,
+    ResumePoolRequest,
 };
 
 use super::{POINT, SETUP, on_lane, service};
-use crate::harness::client::{Client, PATIENCE, request, with_deadline};
+use crate::harness::client::{Client, PATIENCE, request};
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
@@ -22,9 +23,12 @@ async fn a_paused_pool_pauses_the_lanes_too() {
     let pool = "main".to_owned();
     let pausing = PausePoolRequest { pool: pool.clone(), ..PausePoolRequest::default() };
     service.pools().pause_pool(pausing).await.expect("it pauses");
-    let request = with_deadline(request(POINT, &[Value::int64(1)]), Duration::from_millis(300));
-    let refused = service.client.raw().query(request).await.expect_err("nothing runs");
-    assert!(refused.message().contains("paused"), "{refused:?}");
+    // By the option, as the client's own timer may be the first at a deadline that it sends.
+    let timeout = Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 });
+    let options = Some(QueryOptions { timeout, ..QueryOptions::default() });
+    let request = QueryRequest { options, ..request(POINT, &[Value::int64(1)]) };
+    let refused = service.client.run(request).await.expect_err("nothing runs");
+    assert!(refused.message.contains("paused"), "{refused:?}");
     service.until_pool("its lanes are closed", |pool| pool.lanes == 0).await;
     let resuming = ResumePoolRequest { pool };
     service.pools().resume_pool(resuming).await.expect("it goes on");

@@ -123,12 +123,12 @@ async fn ctrl_c_ends_the_transaction_with_its_statement() {
 
 #[tokio::test]
 async fn an_idle_transaction_is_told_to_have_ended_and_what_was_typed_for_it_is_not_run() {
-    let settings = "transaction.idle_timeout = \"500ms\"";
+    let settings = "transaction.idle_timeout = \"2s\"";
     let service = with_table(Backend::Postgres, settings).await;
     let mut terminal = prompt(&service, &[]);
     terminal.ask("begin; insert into t values (1);", "INSERT: 1 row affected", OPEN);
     terminal.press("insert into t ");
-    terminal.expect("no command came for 500ms");
+    terminal.expect("no command came for 2s");
     terminal.expect("the transaction has ended, and was not committed");
     // The prompt is drawn again without the sign of a transaction.
     terminal.expect("\nmain=>  insert into t ");

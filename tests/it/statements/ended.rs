@@ -1,5 +1,6 @@
 //! Units whose connection is ended: what runs again without the caller's leave, and how often.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rowgate::value::proto::ExecuteBatchRequest;
@@ -11,19 +12,20 @@ use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
 use crate::session_effects::pool;
 
-const END_SLEEPERS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+const END_SLEEPERS: &str = "select pid, pg_terminate_backend(pid) from pg_stat_activity \
                             where wait_event = 'PgSleep'";
 
 /// Ends every backend that sleeps, until the call is over; how many it ended.
 async fn ending_sleepers<T>(service: &Service, call: impl Future<Output = T>) -> (T, usize) {
     let mut call = std::pin::pin!(call);
-    let mut ended = 0;
+    // One that is still about to end is none of the next.
+    let mut ended = BTreeSet::new();
     loop {
         match tokio::time::timeout(Duration::from_millis(150), &mut call).await {
-            Ok(done) => return (done, ended),
+            Ok(done) => return (done, ended.len()),
             Err(_elapsed) => {
-                let count = tokio::task::block_in_place(|| service.postgres().psql(END_SLEEPERS));
-                ended += count.parse::<usize>().expect("it is a number");
+                let lines = tokio::task::block_in_place(|| service.postgres().psql(END_SLEEPERS));
+                ended.extend(lines.lines().map(str::to_owned));
             }
         }
     }

@@ -37,9 +37,10 @@ async fn a_cancellation_is_counted_under_its_cause() {
         };
         let late = service.client.run(ending_after(ENDLESS, Duration::from_millis(200))).await;
         late.expect_err("it is endless");
-        let scrape = stopped("deadline").await;
+        stopped("deadline").await;
         let late = [("db_operation_name", "WITH"), ("error_type", "DEADLINE")];
-        assert_eq!(scrape.sum(OPERATION, &late), 1.0);
+        let is_so = |scrape: &Scrape| scrape.sum(OPERATION, &late) == 1.0;
+        Scrape::until(&service, "the statement is counted", is_so).await;
 
         let (call, _) = endless(&service).await;
         call.abort();
@@ -50,14 +51,18 @@ async fn a_cancellation_is_counted_under_its_cause() {
         let request = TerminateCheckoutRequest { pool: "main".to_owned(), checkout };
         service.pools().terminate_checkout(request).await.expect("it is there");
         call.await.expect("no panic");
-        let scrape = stopped("operator").await;
-        assert_eq!(scrape.sum("rowgate_cancellations_total", &[]), 3.0, "{backend:?}");
-        let reported =
-            |reason: &str| scrape.sum("rowgate_failures_total", &[("rowgate_reason", reason)]);
-        assert_eq!((reported("DEADLINE"), reported("TERMINATED")), (1.0, 1.0));
+        stopped("operator").await;
         let gone =
             [method("rowgate.v1.DatabaseService/Query"), ("rpc_response_status_code", "CANCELLED")];
-        assert_eq!(scrape.sum(RPC, &gone), 1.0);
+        // A call is counted as it ends, which is a moment after its answer.
+        let is_counted = |scrape: &Scrape| {
+            let reported =
+                |reason: &str| scrape.sum("rowgate_failures_total", &[("rowgate_reason", reason)]);
+            (reported("DEADLINE"), reported("TERMINATED"), scrape.sum(RPC, &gone))
+                == (1.0, 1.0, 1.0)
+        };
+        let scrape = Scrape::until(&service, "the calls are counted", is_counted).await;
+        assert_eq!(scrape.sum("rowgate_cancellations_total", &[]), 3.0, "{backend:?}");
     }
 }
 
@@ -107,7 +112,10 @@ async fn retries_are_counted() {
     let request =
         rowgate::value::proto::ExecuteBatchRequest { max_attempts: 3, ..batch(&[conflict]) };
     service.client.batch(request).await.expect_err("it fails each time");
-    let scrape = Scrape::of(&service).await;
+    let scrape = Scrape::until(&service, "the call is counted", |scrape| {
+        scrape.sum("rowgate_failures_total", &[]) > 0.0
+    })
+    .await;
     assert_eq!(scrape.sum("rowgate_retries_total", &[("db_namespace", "main")]), 2.0);
     let failed = [("db_operation_name", "DO"), ("error_type", "SERIALIZATION_FAILURE")];
     assert_eq!(scrape.sum(OPERATION, &failed), 3.0, "each attempt is one");
@@ -117,7 +125,7 @@ async fn retries_are_counted() {
 #[tokio::test]
 async fn leaks_slow_statements_and_waits_that_end_are_counted() {
     for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
-        let settings = "pool.max = 1\npool.acquire_timeout = \"50ms\"\n\
+        let settings = "pool.max = 1\npool.acquire_timeout = \"500ms\"\n\
                         pool.leak_threshold = \"100ms\"\n[telemetry]\nslow_query = \"1ms\"\n";
         let service = Service::with(backend, settings).await;
         let held = service.client.begin().await;
@@ -159,14 +167,15 @@ async fn no_caller_makes_a_new_label() {
         let answer = grpc.unary(asked, PathAndQuery::from_static(path), codec).await;
         answer.expect_err("it is not served");
     }
-    let scrape = Scrape::of(&service).await;
+    let others = [method("_OTHER"), ("rpc_response_status_code", "UNIMPLEMENTED")];
+    let scrape =
+        Scrape::until(&service, "the last is counted", |scrape| scrape.sum(RPC, &others) == 2.0)
+            .await;
     let values = scrape.label_values();
     for chosen in ["ZZ123", "XQ001", "robnicate", "ROBNICATE", "Caller", "caller", "nowhere"] {
         let found: Vec<_> = values.iter().filter(|value| value.contains(chosen)).collect();
         assert!(found.is_empty(), "{found:?}");
     }
-    let others = [method("_OTHER"), ("rpc_response_status_code", "UNIMPLEMENTED")];
-    assert_eq!(scrape.sum(RPC, &others), 2.0);
     assert_eq!(scrape.sum(OPERATION, &[("db_operation_name", "OTHER")]), 1.0);
     assert_eq!(scrape.sum(OPERATION, &[("db_operation_name", "VALUES")]), 1.0);
 }

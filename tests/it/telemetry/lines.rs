@@ -1,6 +1,6 @@
 //! Log lines of calls: whose they are, and how many of a kind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rowgate::value::Value;
 use rowgate::value::proto::{QueryOptions, QueryRequest};
@@ -61,6 +61,7 @@ async fn a_traced_calls_line_names_the_servers_own_span() {
 #[tokio::test]
 async fn what_fails_again_and_again_is_told_now_and_then_and_counted() {
     let service = Service::start(Backend::Sqlite).await;
+    let start = Instant::now();
     for _ in 0..60 {
         service.client.must_fail("selec 1", &[]).await;
     }
@@ -76,7 +77,8 @@ async fn what_fails_again_and_again_is_told_now_and_then_and_counted() {
         (u64::try_from(said).ok()? + suppressed == 61).then_some(lines)
     });
     let said = lines.iter().filter(|line| of_reason(line)).count();
-    assert!((11..=31).contains(&said), "ten a second, and the one after: {said}");
+    let most = 10 * (start.elapsed().as_secs() + 2) + 1;
+    assert!(said >= 11 && said as u64 <= most, "ten a second, and the one after: {said} of {most}");
     assert_eq!(lines.len(), said + 1, "{lines:?}");
 }
 
