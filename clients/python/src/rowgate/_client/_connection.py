@@ -17,6 +17,7 @@ from ._caller import READS, Caller, State, outcome_request, safety_of
 from ._failures import Safety
 from ._forks import forks
 from ._listen import Listener
+from ._messages import ALONE, ASKING, KnownLimits, Limits
 from ._methods import Methods
 from ._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
 from ._streams import CopyOut, Stream
@@ -42,6 +43,7 @@ class Connection(Caller):
     def __init__(self, address: str, *, shared: Optional[Connection] = None, target: Any = None, **options: Any) -> None:
         super().__init__(address, options, target)
         self._shared = shared
+        self.limits: KnownLimits = KnownLimits() if shared is None else shared.limits
         self._opening = threading.Lock()
         self._channel: Optional[grpc.Channel] = None
         self._bound: Optional[Methods] = None
@@ -197,6 +199,16 @@ class Connection(Caller):
         return ServerInfo.of(self._unary(self._methods.GetServerInfo, request, options, None, READS))
 
     # How calls are made
+
+    def _batch_limits(self) -> Limits:
+        """The limits of batches in transactions; where the server does not tell them, each statement is sent alone."""
+        found = self.limits.of(self.database)
+        if found is not None:
+            return found
+        try:
+            return self.limits.learn(self.database, self.server_info(timeout=ASKING))
+        except Error:
+            return ALONE
 
     def _check_open(self) -> None:
         if self._is_closed or self._shared is not None and self._shared._is_closed:

@@ -190,6 +190,11 @@ class Statement:
 BatchItem = Union[str, Statement, Sequence[Any]]
 
 
+def statement_of(sql: str, parameters: Sequence[Any]) -> Any:
+    """A statement of a batch that expects nothing."""
+    return _proto.BatchStatement(sql=sql, parameters=encode_all(parameters) if parameters else ())
+
+
 def _batch_statement(item: BatchItem) -> Any:
     if isinstance(item, str):
         return _proto.BatchStatement(sql=item)
@@ -207,17 +212,21 @@ def batch_request(
     """The request of a batch, checked."""
     _check(options, BatchOptions, "a batch")
     request = _proto.ExecuteBatchRequest(database=database)
-    for number, item in enumerate(statements):
-        try:
-            request.statements.append(_batch_statement(item))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"statement {number}: {error}") from None
+    _add_statements(request.statements, statements)
     if options or tag:
         request.options.CopyFrom(_query_options({**options, "read_only": False}, tag))
         _set_transaction(request.transaction, options)
         request.max_attempts = options.get("max_attempts", 0)
         request.dry_run = options.get("dry_run", False)
     return request
+
+
+def _add_statements(target: Any, statements: Sequence[BatchItem]) -> None:
+    for number, item in enumerate(statements):
+        try:
+            target.append(_batch_statement(item))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"statement {number}: {error}") from None
 
 
 def _set_transaction(target: Any, options: Mapping[str, Any]) -> None:
@@ -249,8 +258,23 @@ def transact_query(sql: str, parameters: Sequence[Any], options: Mapping[str, An
     """A statement in a transaction, checked."""
     query = _proto.TransactQuery(sql=sql, parameters=encode_all(parameters) if parameters else ())
     if options:
-        _check(options, StatementOptions, "a statement in a transaction")
-        query.options.CopyFrom(_query_options(options, None))
-        if options.get("timeout") is not None:
-            set_duration(query.options.timeout, options["timeout"])
+        query.options.CopyFrom(statement_options(options, "a statement in a transaction"))
     return query
+
+
+def transact_batch(statements: Sequence[BatchItem], options: Mapping[str, Any]) -> Any:
+    """A batch in a transaction, checked."""
+    batch = _proto.TransactBatch()
+    _add_statements(batch.statements, statements)
+    if options:
+        batch.options.CopyFrom(statement_options(options, "a batch in a transaction"))
+    return batch
+
+
+def statement_options(options: Mapping[str, Any], call: str) -> Any:
+    """The message of the options that a statement or a batch in a transaction has, checked."""
+    _check(options, StatementOptions, call)
+    made = _query_options(options, None)
+    if options.get("timeout") is not None:
+        set_duration(made.timeout, options["timeout"])
+    return made

@@ -138,6 +138,11 @@ def batch_result(response: Any, planner: Any) -> BatchResult:
     return results
 
 
+def results_in_transaction(reply: Any, planner: Any) -> BatchResult:
+    """The results of a `TransactBatchResult`."""
+    return BatchResult(result_of(each, planner) for each in reply.results)
+
+
 class Summary(NamedTuple):
     """The end of a complete stream."""
 
@@ -253,4 +258,5 @@ __all__ = [
     "Summary",
     "batch_result",
     "result_of",
+    "results_in_transaction",
 ]

@@ -15,6 +15,7 @@ from .._client import _copy, _failures, _options, _target
 from .._client._caller import READS, Caller, State, outcome_request, safety_of
 from .._client._failures import Safety
 from .._client._forks import forks
+from .._client._messages import ALONE, ASKING, KnownLimits, Limits
 from .._client._methods import Methods
 from .._client._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
 from .._errors import Error, InterfaceError, Outcome
@@ -44,6 +45,7 @@ class Connection(Caller):
     def __init__(self, address: str, *, shared: Optional[Connection] = None, target: Any = None, **options: Any) -> None:
         super().__init__(address, options, target)
         self._shared = shared
+        self.limits: KnownLimits = KnownLimits() if shared is None else shared.limits
         self._channel: Any = None
         self._bound: Any = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -189,6 +191,16 @@ class Connection(Caller):
         return ServerInfo.of(await self._unary(self._methods.GetServerInfo, request, options, None, READS))
 
     # How calls are made
+
+    async def _batch_limits(self) -> Limits:
+        """The limits of batches in transactions; where the server does not tell them, each statement is sent alone."""
+        found = self.limits.of(self.database)
+        if found is not None:
+            return found
+        try:
+            return self.limits.learn(self.database, await self.server_info(timeout=ASKING))
+        except Error:
+            return ALONE
 
     @property
     def _is_over(self) -> bool:

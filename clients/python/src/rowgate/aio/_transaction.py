@@ -10,18 +10,20 @@ from grpc.aio import EOF
 
 from .. import _proto
 from .._client import _options
-from .._client._result import Result
-from .._client._transaction import AHEAD, Command, command_message
+from .._client._messages import returns_nothing
+from .._client._result import BatchResult, Result, results_in_transaction
+from .._client._transaction import AHEAD, Command, Statement, command_message, unless_failed
 from .._client._unit import LIVE, Unit
 from .._errors import Error, InterfaceError
 from ._cancelled import cancel_later, raise_unless_cancelled
+from ._many import run_many
 from ._streams import TransactionStream
 from ._write import is_written
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .._client._options import StatementOptions
+    from .._client._options import BatchItem, StatementOptions
     from ._connection import Connection
 
 #: The most bytes of commands that wait for their replies: less than the server's window, so that a write never waits for a
@@ -98,12 +100,29 @@ class Transaction:
     async def execute_many(
         self, sql: str, parameters: Iterable[Sequence[Any]], **options: Unpack[StatementOptions]
     ) -> List[Result]:
-        """Runs one statement for each of the parameters, sent ahead of the replies; raises the first error."""
-        answers = await self.pipeline([("execute", sql, each) for each in parameters], **options)
-        for answer in answers:
-            if isinstance(answer, Error):
-                raise answer
-        return answers
+        """Runs one statement for each of the parameters, sent ahead of the replies; raises the first error, whose
+        `failed_statement` is the number of the statement. Sends none if one cannot be sent.
+
+        Statements that return no rows go many in one message, and share its timeout: a message is cut so that, going by those
+        before it, its statements take a tenth of that.
+        """
+        return await self.execute_all([(sql, each) for each in parameters], **options)
+
+    async def execute_all(self, statements: Iterable[Statement], **options: Unpack[StatementOptions]) -> List[Result]:
+        """Does what `execute_many` does with statements of any text, `(sql, parameters)`."""
+        known = list(statements)
+        if all(returns_nothing(sql) for sql, _ in known):
+            return await run_many(self, iter([_options.statement_of(*each) for each in known]), options)
+        return unless_failed(await self.pipeline([("execute", *each) for each in known], **options))
+
+    async def batch(self, statements: Sequence[BatchItem], **options: Unpack[StatementOptions]) -> BatchResult:
+        """Runs statements in one message, on PostgreSQL in one round trip to the database; returns the result of each.
+
+        They are those of `Connection.batch`. The first one that fails, or changes another number of rows than it must, is the
+        error's `failed_statement`; it aborts the transaction, as any other statement that fails does.
+        """
+        reply = await self._ask(batch=_options.transact_batch(statements, options))
+        return results_in_transaction(reply, self._connection.planner)
 
     async def pipeline(self, commands: Sequence[Command], **options: Unpack[StatementOptions]) -> List[Any]:
         """Runs commands that are sent ahead of their replies: `("execute", sql, parameters)`, `("savepoint", name)`,

@@ -87,6 +87,24 @@ def run(transaction: Any, commands: Sequence[Any], **limits: Any) -> list[Any]:
     return answers
 
 
+def run_many(transaction: Any, name: Optional[str], statements: Sequence[Any], **limits: Any) -> list[Any]:
+    """Runs statements, many in one message; their results, or the error of the first that failed.
+
+    With the name of a savepoint a failure undoes them and leaves the transaction open.
+    """
+    if name is None:
+        return list(transaction.execute_all(statements, **limits))
+    run(transaction, [("savepoint", name)])
+    try:
+        results = list(transaction.execute_all(statements, **limits))
+    except BaseException:
+        if transaction.state in ("open", "failed"):
+            run(transaction, [("rollback_to", name), ("release", name)])
+        raise
+    run(transaction, [("release", name)])
+    return results
+
+
 def run_in_savepoint(transaction: Any, name: str, commands: Sequence[Any], **limits: Any) -> list[Any]:
     """The same, and a failure undoes the commands and leaves the transaction open."""
     guarded = [("savepoint", name), *commands, ("release", name)]

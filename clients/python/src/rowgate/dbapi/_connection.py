@@ -262,6 +262,11 @@ class Connection(SessionModes):
             return commits.run(transaction, commands, **limits)
         return commits.run_in_savepoint(transaction, _SAVEPOINT, commands, **limits)
 
+    def _run_many(self, transaction: Any, statements: list[Any], timeout: Optional[float]) -> list[Any]:
+        """The same for statements of many rows, many of which go in one message."""
+        name = _SAVEPOINT if self._savepoints else None
+        return commits.run_many(transaction, name, statements, **self._limits(timeout))
+
     def _limits(self, timeout: Optional[float]) -> dict[str, Any]:
         limit = self._settings.timeout if timeout is None else timeout
         return {} if limit is None else {"timeout": limit}

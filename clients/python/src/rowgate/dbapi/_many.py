@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .. import _errors as errors
 from . import _casts as casts
-from . import _commit as commits
 from . import _packed
 from . import _paramstyle as paramstyles
 
@@ -51,6 +50,12 @@ class ManyRows:
         """As commands of a transaction."""
         return [("execute", sql, values) for sql, values in self._rows]
 
+    def run(self, connection: Connection, transaction: Any, timeout: Optional[float]) -> list[Any]:
+        """Runs them in a transaction. Packed rows are few statements, and large: each is a message."""
+        if self.are_packed:
+            return connection._guarded(transaction, self.commands(), timeout)
+        return connection._run_many(transaction, self._rows, timeout)
+
 
 def execute_many(connection: Connection, operation: str, parameters: list[Any], timeout: Optional[float]) -> int:
     """Runs a statement for each of the parameters; the sum of the rows that were written."""
@@ -64,8 +69,7 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
         # Too many for a batch: a transaction of their own, so that all are applied or none.
         connection._explicit = True
         try:
-            limits = connection._limits(timeout)
-            results = connection._run(rows.sql, lambda transaction: commits.run(transaction, rows.commands(), **limits))
+            results = connection._run(rows.sql, lambda transaction: rows.run(connection, transaction, timeout))
         except BaseException:
             connection.rollback()
             raise
@@ -74,7 +78,7 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
 
     try:
         results = connection._run(
-            rows.sql, lambda transaction: connection._guarded(transaction, rows.commands(), timeout), alone
+            rows.sql, lambda transaction: rows.run(connection, transaction, timeout), alone
         )
     except errors.Error as error:
         if rows.are_packed:  # its number is that of a statement, and not that of a row

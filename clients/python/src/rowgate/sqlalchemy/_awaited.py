@@ -61,6 +61,9 @@ class AwaitedTransaction:
     def pipeline(self, commands: Sequence[Any], **options: Any) -> list[Any]:
         return list(await_only(self._transaction.pipeline(commands, **options)))
 
+    def execute_all(self, statements: Sequence[Any], **options: Any) -> list[Any]:
+        return list(await_only(self._transaction.execute_all(statements, **options)))
+
     def open_stream(self, sql: str, parameters: Sequence[Any] = (), **options: Any) -> AwaitedStream:
         return AwaitedStream(self._transaction.open_stream(sql, parameters, **options))
 
