@@ -138,3 +138,44 @@ def test_an_integer_that_sqlite_would_round_is_refused(connect: Connect, backend
         pytest.skip("the others refuse it themselves, or hold it")
     with pytest.raises(dbapi.DataError, match="64 bits"):
         connect().cursor().execute("select %s", (2**63,))
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize("count", [30, 3000])
+def test_many_updates_are_all_applied_or_none(
+    connect: Connect, table: str, autocommit: bool, count: int, backend: str
+) -> None:
+    mine = connect(autocommit=autocommit)
+    cursor = mine.cursor()
+    cursor.executemany(f"insert into {table} values (%s, 'x')", [(n,) for n in range(count)])
+    mine.commit()
+    update = f"update {table} set id = %(new)s where id = %(old)s"
+    rows = [{"old": n, "new": n + 10_000} for n in range(count)]
+    cursor.executemany(update, rows)
+    assert cursor.rowcount == count
+    mine.commit()
+    back = [{"old": n + 10_000, "new": n} for n in range(count)]
+    back[-4]["new"] = 1  # which is there then
+    with pytest.raises(dbapi.IntegrityError) as caught:
+        cursor.executemany(update, back)
+    assert caught.value.failed_statement == count - 4 and caught.value.outcome == "NOT_APPLIED"
+    if backend != "postgres" and not autocommit:  # the statements alone are undone, and the transaction goes on
+        cursor.execute(f"insert into {table} values (-1, 'y')")
+        mine.commit()
+    mine.rollback()
+    cursor.execute(f"select count(*), min(id), max(id) from {table} where id > 0")
+    assert tuple(cursor.fetchone() or ()) == (count, 10_000, 10_000 + count - 1)
+    with pytest.raises(dbapi.ProgrammingError, match=r"parameter \$"):
+        cursor.executemany(update, [*back[:-4], {"old": object(), "new": 2}])
+    cursor.execute(f"select count(*) from {table} where id between 0 and 9999")
+    assert cursor.fetchone() == (0,)
+
+
+def test_rows_with_texts_of_their_own_are_told_apart(connect: Connect, table: str) -> None:
+    mine = connect()
+    cursor = mine.cursor()
+    cursor.executemany(f"insert into {table} values (%s, 'x')", [(n,) for n in range(100)])
+    cursor.executemany(f"update {table} set name = 'y' where id in %s", [(tuple(range(n, n + n % 3 + 1)),) for n in range(50)])
+    assert cursor.rowcount == sum(n % 3 + 1 for n in range(50))
+    cursor.executemany(f"select id from {table} where id = %s", [(n,) for n in range(50)])
+    mine.rollback()

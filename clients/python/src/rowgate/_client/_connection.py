@@ -17,7 +17,7 @@ from ._caller import READS, Caller, State, outcome_request, safety_of
 from ._failures import Safety
 from ._forks import forks
 from ._listen import Listener
-from ._messages import ALONE, ASKING, KnownLimits, Limits
+from ._messages import ASKING, KnownLimits, Limits
 from ._methods import Methods
 from ._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
 from ._streams import CopyOut, Stream
@@ -205,10 +205,12 @@ class Connection(Caller):
         found = self.limits.of(self.database)
         if found is not None:
             return found
+        request = _proto.GetServerInfoRequest()
         try:
-            return self.limits.learn(self.database, self.server_info(timeout=ASKING))
-        except Error:
-            return ALONE
+            info = self._unary(self._methods.GetServerInfo, request, {"timeout": ASKING, "retries": 0}, None, READS)
+        except Error as error:
+            return self.limits.untold(self.database, error)
+        return self.limits.learn(self.database, ServerInfo.of(info))
 
     def _check_open(self) -> None:
         if self._is_closed or self._shared is not None and self._shared._is_closed:

@@ -11,6 +11,8 @@ import time
 from functools import lru_cache
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
+import grpc
+
 from .. import _proto
 from .._errors import Error
 from . import _options
@@ -21,9 +23,10 @@ MOST_STATEMENTS = 1000
 MOST_BYTES = 1 << 20
 #: Fewer statements are sent alone, unless the server's limits are known: asking for them would cost more than it saves.
 FEW = 20
-#: The messages that wait for their replies. Those replies are small: what is unread of two always fits into the window of the
-#: stream, so that writing the next one never waits for a reply that nobody reads.
-AHEAD = 2
+#: The most commands that wait for their replies, and the most of those that may be batches. The replies are small: what is
+#: unread of them always fits into the window of the stream, so that writing never waits for a reply that nobody reads.
+AHEAD = 200
+_BATCHES_AHEAD = 2
 #: What a message has beside its statements, and more.
 _OVERHEAD = 1024
 #: A batch has one timeout for all of its statements: a message is cut so that, going by those before it, they take no more
@@ -63,8 +66,6 @@ class Limits(NamedTuple):
 
 #: Each statement is a message of its own.
 ALONE = Limits(1, 0, 0.0)
-
-
 #: The seconds for which the server is asked for them.
 ASKING = 5.0
 
@@ -74,22 +75,40 @@ class KnownLimits:
 
     def __init__(self) -> None:
         self._by_database: Dict[str, Limits] = {}
+        #: The least statements that were too many for a batch.
+        self._refused: Dict[str, int] = {}
 
     def of(self, database: str) -> Optional[Limits]:
         """The limits, if they are known."""
         return self._by_database.get(database)
 
     def learn(self, database: str, info: ServerInfo) -> Limits:
-        """Keeps what the server tells."""
-        return self._by_database.setdefault(database, Limits.of(info, database))
+        """Keeps what the server tells, unless it has refused that."""
+        told = Limits.of(info, database)
+        refused = self._refused.pop(database, None)
+        return self._by_database.setdefault(database, told if refused is None or told.statements < refused else ALONE)
 
-    def unlearn(self, database: str, error: Error) -> None:
-        """Forgets limits that the server has lowered since, and notes a server that knows no batches in transactions."""
+    def untold(self, database: str, error: Error) -> Limits:
+        """The limits where the server does not tell them. It is asked again unless it does not want to be."""
+        if error.code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED):
+            self._by_database[database] = ALONE
+        return ALONE
+
+    def unlearn(self, database: str, error: Error, statements: int) -> None:
+        """Forgets limits that the server has lowered since, and notes a server that knows no batches in transactions.
+
+        That transaction has failed, and nothing of it is applied; the next one succeeds.
+        """
         if error.reason == "INVALID_COMMAND":
             self._by_database[database] = ALONE
+            why = "The server is older than this client and knows no batches in transactions."
         elif error.reason == "INVALID_PARAMETER" and "statements" in error.fields:
             self._by_database.pop(database, None)
-            error.hint = error.hint or "The server's limit was lowered meanwhile: run the transaction again."
+            self._refused[database] = statements
+            why = "The server takes fewer than it has told."
+        else:
+            return
+        error.hint = f"{why} Run the transaction again: fewer statements go in a message from now on."
 
 
 class Message(NamedTuple):
@@ -125,7 +144,9 @@ class Messages:
     @property
     def ahead(self) -> int:
         """The most messages that wait for their replies."""
-        return FEW if self._length == 1 else AHEAD
+        if self.limits is None:
+            return FEW
+        return _BATCHES_AHEAD if self.limits.statements > 1 else AHEAD
 
     def cut(self) -> Optional[Message]:
         """The next message; None if there are no more statements."""

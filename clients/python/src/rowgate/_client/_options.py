@@ -7,6 +7,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, TypedDict, Union
 
 from .. import _proto
 from .._values._encode import encode_all
+from .._values._types import Reference
 
 Timeout = Union[float, timedelta, None]
 
@@ -191,7 +192,10 @@ BatchItem = Union[str, Statement, Sequence[Any]]
 
 
 def statement_of(sql: str, parameters: Sequence[Any]) -> Any:
-    """A statement of a batch that expects nothing."""
+    """A statement of a batch that knows nothing of the others."""
+    for number, each in enumerate(parameters, 1):
+        if isinstance(each, Reference):
+            raise TypeError(f"parameter ${number}: a Reference is for a batch, whose statements it counts")
     return _proto.BatchStatement(sql=sql, parameters=encode_all(parameters) if parameters else ())
 
 

@@ -13,7 +13,7 @@ from .._errors import Error, InterfaceError
 from . import _options
 from ._forks import forks
 from ._many import run_many
-from ._messages import returns_nothing
+from ._messages import AHEAD, returns_nothing
 from ._result import BatchResult, Result, results_in_transaction
 from ._streams import TransactionStream
 from ._unit import LIVE, Unit
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ._connection import Connection
     from ._options import BatchItem, StatementOptions
 
-#: The most commands that wait for their replies.
-AHEAD = 200
 _NAMED = {"savepoint": _proto.Savepoint, "rollback_to": _proto.RollbackTo, "release": _proto.Release}
 Command = Sequence[Any]
 Statement = Tuple[str, Sequence[Any]]

@@ -15,7 +15,7 @@ from .._client import _copy, _failures, _options, _target
 from .._client._caller import READS, Caller, State, outcome_request, safety_of
 from .._client._failures import Safety
 from .._client._forks import forks
-from .._client._messages import ALONE, ASKING, KnownLimits, Limits
+from .._client._messages import ASKING, KnownLimits, Limits
 from .._client._methods import Methods
 from .._client._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
 from .._errors import Error, InterfaceError, Outcome
@@ -197,10 +197,12 @@ class Connection(Caller):
         found = self.limits.of(self.database)
         if found is not None:
             return found
+        request = _proto.GetServerInfoRequest()
         try:
-            return self.limits.learn(self.database, await self.server_info(timeout=ASKING))
-        except Error:
-            return ALONE
+            info = await self._unary(self._methods.GetServerInfo, request, {"timeout": ASKING, "retries": 0}, None, READS)
+        except Error as error:
+            return self.limits.untold(self.database, error)
+        return self.limits.learn(self.database, ServerInfo.of(info))
 
     @property
     def _is_over(self) -> bool:

@@ -60,7 +60,7 @@ class _Run:
         except Error as error:
             if message.is_batch:
                 connection = self._transaction._connection
-                connection.limits.unlearn(connection.database, error)
+                connection.limits.unlearn(connection.database, error, message.statements)
             if self._transaction.state != "lost":
                 locate(error, message, len(self._results))
             raise

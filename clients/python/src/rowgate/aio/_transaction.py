@@ -10,9 +10,9 @@ from grpc.aio import EOF
 
 from .. import _proto
 from .._client import _options
-from .._client._messages import returns_nothing
+from .._client._messages import AHEAD, returns_nothing
 from .._client._result import BatchResult, Result, results_in_transaction
-from .._client._transaction import AHEAD, Command, Statement, command_message, unless_failed
+from .._client._transaction import Command, Statement, command_message, unless_failed
 from .._client._unit import LIVE, Unit
 from .._errors import Error, InterfaceError
 from ._cancelled import cancel_later, raise_unless_cancelled
