@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response};
 
 use super::duration;
+use crate::access::Policy;
 use crate::backend::MissingAbility;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
@@ -34,7 +35,11 @@ impl ServerService for ServerInfoHandler {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.instance.clone(),
             default_database: default_database.to_owned(),
-            databases: self.engine.databases_of(policy).map(info).collect(),
+            databases: self
+                .engine
+                .databases_of(policy)
+                .map(|database| info(database, policy))
+                .collect(),
             max_request_size: widen(self.settings.max_request_size),
             max_response_size: widen(self.settings.max_response_size),
             tasks: widen(self.tasks.alive()),
@@ -42,8 +47,10 @@ impl ServerService for ServerInfoHandler {
     }
 }
 
-fn info(database: &Database) -> DatabaseInfo {
+/// The database with the limits that hold for a caller.
+fn info(database: &Database, policy: &Policy) -> DatabaseInfo {
     let settings = database.settings();
+    let max_deadline = policy.max_deadline(settings.max_deadline);
     let engine = database.backend().engine();
     let missing = engine.missing.into_iter();
     let missing = missing.map(|MissingAbility { name, effect }| proto::MissingAbility {
@@ -54,13 +61,13 @@ fn info(database: &Database) -> DatabaseInfo {
         name: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
         available: database.is_available(),
-        default_deadline: duration(settings.default_deadline),
-        max_deadline: duration(settings.max_deadline),
-        max_rows: settings.max_rows,
+        default_deadline: duration(settings.default_deadline.min(max_deadline)),
+        max_deadline: duration(max_deadline),
+        max_rows: policy.max_rows(settings.max_rows),
         max_bytes: settings.max_bytes,
         max_row_size: widen(settings.max_row_size),
         idempotency_retention: duration(settings.idempotency.retention),
-        max_batch: widen(settings.max_batch),
+        max_batch: widen(policy.max_batch(settings.max_batch)),
         behind_pooler: database.backend().pool().behind_pooler,
         engine: engine.label,
         engine_version: engine.version,

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use rowgate::value::proto::server_service_client::ServerServiceClient;
 use rowgate::value::proto::transact_request::Command;
-use rowgate::value::proto::{Begin, TransactRequest};
+use rowgate::value::proto::{Begin, GetServerInfoRequest, TransactRequest};
 use tonic::Code;
 
 use super::{Guarded, headers};
@@ -153,5 +154,20 @@ async fn batches_rows_and_deadlines_are_limited() {
         transaction.reply().await.expect("it opens");
         transaction.query(&long, &[]).await.expect_err("it is late");
         start.assert_within(Duration::from_secs(5), "the three of them");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_is_told_the_limits_that_hold_for_it() {
+    let guarded = Guarded::start(Backend::Sqlite, CALLERS).await;
+    for (caller, limits) in [("small", (2, 3)), ("free", (1000, 10_000))] {
+        let client = guarded.client(caller);
+        let mut server = ServerServiceClient::new(client.wire());
+        let info = server.get_server_info(GetServerInfoRequest {}).await.expect("it is told");
+        let info = info.into_inner().databases.remove(0);
+        assert_eq!((info.max_batch, info.max_rows), limits, "{info:?}");
+        let deadlines = [info.default_deadline, info.max_deadline].map(|it| it.expect("it is set"));
+        let is_short = deadlines.iter().all(|it| (it.seconds, it.nanos) == (0, 200_000_000));
+        assert_eq!(is_short, caller == "small", "{deadlines:?}");
     }
 }
