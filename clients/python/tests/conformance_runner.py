@@ -149,6 +149,9 @@ class Run:
             for each in step["statements"]
             for _ in range(each.get("times", 1))
         ]
+        if "in" in step:
+            results = self.open[step["in"]].batch(statements, **call_options(step, in_transaction=True))
+            return {"results": [of_result(each) for each in results]}
         options = {**transaction_options(step), **call_options(step)}
         if step.get("dry_run"):
             options["dry_run"] = True

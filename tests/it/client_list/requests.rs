@@ -95,18 +95,23 @@ pub(super) fn query(step: &Json) -> QueryRequest {
 
 /// A batch.
 pub(super) fn batch(step: &Json) -> ExecuteBatchRequest {
-    let repeated = |statement: &Json| {
-        let times = statement.get("times").map_or(1, as_u64);
-        (0..times).map(|_| one_of_batch(statement)).collect::<Vec<_>>()
-    };
     ExecuteBatchRequest {
         database: text(&step["options"]["database"]),
-        statements: list(&step["statements"]).iter().flat_map(repeated).collect(),
+        statements: statements(step),
         transaction: transaction(&step["transaction"]),
         options: options(&step["options"]),
         dry_run: is_true(&step["dry_run"]),
         ..ExecuteBatchRequest::default()
     }
+}
+
+/// The statements of a batch.
+pub(super) fn statements(step: &Json) -> Vec<BatchStatement> {
+    let repeated = |statement: &Json| {
+        let times = statement.get("times").map_or(1, as_u64);
+        (0..times).map(|_| one_of_batch(statement)).collect::<Vec<_>>()
+    };
+    list(&step["statements"]).iter().flat_map(repeated).collect()
 }
 
 fn one_of_batch(statement: &Json) -> BatchStatement {

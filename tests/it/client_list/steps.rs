@@ -9,7 +9,7 @@ use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{
     Begin, Column, DescribeStatementRequest, ExecuteBatchResponse, GetTransactionOutcomeRequest,
-    QueryResponse, Release, ResultSet, RollbackTo, Row, Savepoint, TransactQuery,
+    QueryResponse, Release, ResultSet, RollbackTo, Row, Savepoint, TransactBatch, TransactQuery,
 };
 use serde_json::{Value as Json, json};
 
@@ -63,6 +63,7 @@ impl Runner<'_> {
             "query" if step.get("in").is_some() => self.query_in(step).await,
             "query" => self.query(step).await,
             "stream" => self.stream(step).await,
+            "batch" if step.get("in").is_some() => self.batch_in(step).await,
             "batch" => self.batch(step).await,
             "begin" => self.begin(step).await,
             "savepoint" | "rollback_to" | "release" => self.command(step).await,
@@ -149,6 +150,14 @@ impl Runner<'_> {
         let answer = self.client.raw().execute_batch(request).await?;
         let ExecuteBatchResponse { results, replayed, .. } = answer.into_inner();
         Ok(Answer { results, others: vec![("replayed", json!(replayed))], ..Answer::default() })
+    }
+
+    async fn batch_in(&mut self, step: &Json) -> Result<Answer, Failure> {
+        let statements = requests::statements(step);
+        let batch = TransactBatch { statements, options: requests::options(&step["options"]) };
+        let transaction = self.transaction(step);
+        transaction.send(Command::Batch(batch)).await;
+        Ok(Answer { results: transaction.batch_results().await?, ..Answer::default() })
     }
 
     async fn begin(&mut self, step: &Json) -> Result<Answer, Failure> {

@@ -69,6 +69,13 @@ v1::BatchStatement statement(const json& one) {
   return statement;
 }
 
+template <typename Batch>
+void add_statements(const json& step, Batch* batch) {
+  for (const auto& one : step["statements"]) {
+    for (int times = one.value("times", 1); times > 0; --times) *batch->add_statements() = statement(one);
+  }
+}
+
 v1::CopyFormat format(const json& step) {
   auto name = text(step, "format");
   return name == "csv" ? v1::COPY_FORMAT_CSV : name == "text" ? v1::COPY_FORMAT_TEXT : v1::COPY_FORMAT_ROWS;
@@ -166,7 +173,7 @@ Answer Steps::answer(const json& step) {
   auto name = text(step, "do");
   if (name == "query") return step.contains("in") ? query_in(step) : query(step);
   if (name == "stream") return stream(step);
-  if (name == "batch") return batch(step);
+  if (name == "batch") return step.contains("in") ? batch_in(step) : batch(step);
   if (name == "begin") return begin(step);
   if (name == "outcome") return outcome(step);
   if (name == "describe") return describe(step);
@@ -241,9 +248,7 @@ void Steps::echo(const json& step) {
 
 Answer Steps::batch(const json& step) {
   v1::ExecuteBatchRequest batch;
-  for (const auto& one : step["statements"]) {
-    for (int times = one.value("times", 1); times > 0; --times) *batch.add_statements() = statement(one);
-  }
+  add_statements(step, &batch);
   if (step.contains("transaction")) set_transaction(step["transaction"], batch.mutable_transaction());
   if (step.contains("options")) {
     batch.set_database(text(step["options"], "database"));
@@ -255,6 +260,16 @@ Answer Steps::batch(const json& step) {
   Answer answer;
   answer.results.assign(reply.results().begin(), reply.results().end());
   answer.members = {{"replayed", reply.replayed()}};
+  return answer;
+}
+
+Answer Steps::batch_in(const json& step) {
+  v1::TransactRequest command;
+  add_statements(step, command.mutable_batch());
+  if (step.contains("options")) set_options(step, command.mutable_batch()->mutable_options());
+  auto reply = opened(step).ask(command);
+  Answer answer;
+  answer.results.assign(reply.batch_result().results().begin(), reply.batch_result().results().end());
   return answer;
 }
 

@@ -52,6 +52,7 @@ class Steps {
   Answer query_in(const json& step);
   Answer stream(const json& step);
   Answer batch(const json& step);
+  Answer batch_in(const json& step);
   Answer begin(const json& step);
   Answer command(const json& step);
   Answer outcome(const json& step);

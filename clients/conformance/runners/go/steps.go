@@ -220,11 +220,32 @@ func (r *runner) echo(step object) error {
 }
 
 func (r *runner) batch(step object) (*answer, error) {
+	if step["in"] != nil {
+		return r.batchIn(step)
+	}
 	ctx, cancel := r.deadline(step["options"])
 	defer cancel()
 	batch := &rowgatev1.ExecuteBatchRequest{
 		Database: database(step), Transaction: mode(step["transaction"]), Options: options(step["options"]), DryRun: step["dry_run"] == true,
+		Statements: statements(step),
 	}
+	reply, err := r.client.ExecuteBatch(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	return &answer{results: reply.Results, members: object{"replayed": reply.Replayed}}, nil
+}
+
+func (r *runner) batchIn(step object) (*answer, error) {
+	batch := &rowgatev1.TransactBatch{Statements: statements(step), Options: options(step["options"])}
+	reply, err := r.open[text(step["in"])].ask(&rowgatev1.TransactRequest{Command: &rowgatev1.TransactRequest_Batch{Batch: batch}})
+	if err != nil {
+		return nil, err
+	}
+	return &answer{results: reply.GetBatchResult().GetResults(), members: object{}}, nil
+}
+
+func statements(step object) (all []*rowgatev1.BatchStatement) {
 	for _, entry := range elements(step["statements"]) {
 		one := entry.(object)
 		statement := &rowgatev1.BatchStatement{Sql: text(one["sql"]), Parameters: parameters(one["parameters"])}
@@ -232,14 +253,10 @@ func (r *runner) batch(step object) (*answer, error) {
 			statement.Expect = expectation(expect)
 		}
 		for times := integer(one["times"], 1); times > 0; times-- {
-			batch.Statements = append(batch.Statements, statement)
+			all = append(all, statement)
 		}
 	}
-	reply, err := r.client.ExecuteBatch(ctx, batch)
-	if err != nil {
-		return nil, err
-	}
-	return &answer{results: reply.Results, members: object{"replayed": reply.Replayed}}, nil
+	return all
 }
 
 func expectation(expect object) *rowgatev1.Expectation {

@@ -124,14 +124,25 @@ class Steps
     end
   end
 
-  def batch(step)
-    statements = step['statements'].flat_map do |one|
+  def statements(step)
+    step['statements'].flat_map do |one|
       expect = one['expect_rows'] && V1::Expectation.new(**one['expect_rows'].transform_keys(&:to_sym))
       statement = V1::BatchStatement.new(sql: one['sql'], parameters: Values.parameters(one['parameters']), expect: expect)
       [statement] * one.fetch('times', 1)
     end
+  end
+
+  def batch_in(step)
+    batch = V1::TransactBatch.new(statements: statements(step), options: options(step['options']))
+    results = transaction(step).ask(batch: batch).batch_result.results
+    Found.new(nil, nil, 'results' => results.map { |result| Found.of(result) })
+  end
+
+  def batch(step)
+    return batch_in(step) if step['in']
+
     batch = V1::ExecuteBatchRequest.new(
-      database: step.dig('options', 'database').to_s, statements: statements, transaction: mode(step['transaction']),
+      database: step.dig('options', 'database').to_s, statements: statements(step), transaction: mode(step['transaction']),
       options: options(step['options']), dry_run: !!step['dry_run']
     )
     answer = @stub.execute_batch(batch, deadline: deadline(step['options']))

@@ -15,7 +15,9 @@ import io.rowgate.v1.IsolationLevel;
 import io.rowgate.v1.QueryOptions;
 import io.rowgate.v1.QueryRequest;
 import io.rowgate.v1.Setting;
+import io.rowgate.v1.TransactBatch;
 import io.rowgate.v1.TransactionOptions;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
@@ -104,6 +106,15 @@ final class Requests {
             .setTransaction(transaction(step))
             .setOptions(options(step))
             .setDryRun(isTrue(step, "dry_run"));
+    return batch.addAllStatements(statements(step)).build();
+  }
+
+  static TransactBatch batchIn(JsonObject step) {
+    return TransactBatch.newBuilder().addAllStatements(statements(step)).setOptions(options(step)).build();
+  }
+
+  private static List<BatchStatement> statements(JsonObject step) {
+    var statements = new ArrayList<BatchStatement>();
     for (JsonElement element : step.getAsJsonArray("statements")) {
       var one = element.getAsJsonObject();
       var statement = BatchStatement.newBuilder().setSql(Values.text(one, "sql")).addAllParameters(Values.parameters(one, "parameters"));
@@ -111,10 +122,10 @@ final class Requests {
         statement.setExpect(expectation(one.getAsJsonObject("expect_rows")));
       }
       for (long times = number(one, "times", 1); times > 0; times--) {
-        batch.addStatements(statement);
+        statements.add(statement.build());
       }
     }
-    return batch.build();
+    return statements;
   }
 
   private static Expectation expectation(JsonObject rows) {

@@ -102,7 +102,7 @@ final class Steps {
     return switch (Values.text(step, "do")) {
       case "query" -> step.has("in") ? queryIn(step) : query(step);
       case "stream" -> stream(step);
-      case "batch" -> batch(step);
+      case "batch" -> step.has("in") ? batchIn(step) : batch(step);
       case "begin" -> begin(step);
       case "savepoint", "rollback_to", "release" -> command(step);
       case "commit", "rollback", "close" -> finish(step);
@@ -218,6 +218,11 @@ final class Steps {
   private Answer batch(JsonObject step) {
     var answer = within(step).executeBatch(Requests.batch(step));
     return new Answer(List.of(), List.of(), answer.getResultsList(), Answer.member("replayed", answer.getReplayed()));
+  }
+
+  private Answer batchIn(JsonObject step) throws InterruptedException {
+    var reply = ask(transaction(step), TransactRequest.newBuilder().setBatch(Requests.batchIn(step)));
+    return new Answer(List.of(), List.of(), reply.getBatchResult().getResultsList(), new JsonObject());
   }
 
   private Answer begin(JsonObject step) throws InterruptedException {
