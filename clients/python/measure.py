@@ -1,10 +1,10 @@
-"""Measures this package beside psycopg 3 on the same PostgreSQL: point selects, a million rows, a bulk insert.
+"""Measures this package beside psycopg 3 on the same PostgreSQL: point selects, a million rows, bulk inserts and updates.
 
 The floor of a point select is grpcio alone: the same request as bytes, whose answer nobody decodes.
 
-    python measure.py ROWGATE_ADDRESS POSTGRES_URL [ROUNDS]
+    python measure.py ROWGATE_ADDRESS POSTGRES_URL [ROUNDS [PART_OF_A_NAME...]]
 
-For each it prints the best of some rounds: the time, and the time that this process computed. It needs psycopg[binary], pandas, pyarrow
+For each, or those that are named, it prints the best of some rounds: the time, and the time that this process computed. It needs psycopg[binary], pandas, pyarrow
 and SQLAlchemy.
 """
 
@@ -29,6 +29,7 @@ MANY = (
 )
 POINT = "select id, name from measured where id = {}"
 INSERT = "insert into measured values ({}, {})"
+UPDATE = "update updated set name = {} where id = {}"
 SELECTS, INSERTS = 2000, 10_000
 
 
@@ -42,7 +43,7 @@ def best(rounds: int, work: Callable[[], Any]) -> Tuple[float, float]:
     return min(each for each, _ in times), min(each for _, each in times)
 
 
-def main(address: str, url: str, rounds: int) -> None:
+def main(address: str, url: str, rounds: int, parts: List[str]) -> None:
     """Measures everything."""
     db = rowgate.connect(address, timeout=300)
     direct = psycopg.connect(url, autocommit=True)
@@ -143,6 +144,41 @@ def main(address: str, url: str, rounds: int) -> None:
         with direct.transaction(), direct.cursor() as cursor:
             cursor.executemany(INSERT.format("%s", "%s"), rows)
 
+    db.query("drop table if exists updated")
+    db.query("create table updated (id int8 primary key, name text)")
+    db.copy_in("updated", ((number, f"name of {number}") for number in range(INSERTS)))
+    direct.execute("vacuum analyze updated")
+    changes = [(f"new name of {number}", number) for number in range(INSERTS)]
+
+    def rowgate_updates() -> None:
+        with db.transaction() as tx:
+            tx.execute_many(UPDATE.format("$1", "$2"), changes)
+
+    async def aio_updates() -> None:
+        async with aio.connect(address) as awaited, awaited.transaction() as tx:
+            await tx.execute_many(UPDATE.format("$1", "$2"), changes)
+
+    def dbapi_updates() -> None:
+        with closing(dbapi.connect(address)) as connection, connection:
+            connection.cursor().executemany(UPDATE.format("%s", "%s"), changes)
+
+    def psycopg_updates() -> None:
+        with direct.transaction(), direct.cursor() as cursor:
+            cursor.executemany(UPDATE.format("%s", "%s"), changes)
+
+    def sqlalchemy_updates(engine: Any) -> Callable[[], None]:
+        table = sqlalchemy.table("updated", sqlalchemy.column("id"), sqlalchemy.column("name"))
+        update = table.update().where(table.c.id == sqlalchemy.bindparam("key")).values(name=sqlalchemy.bindparam("new"))
+
+        def work() -> None:
+            with engine.begin() as connection:
+                connection.execute(update, [{"new": name, "key": number} for name, number in changes])
+
+        return work
+
+    over_rowgate = sqlalchemy.create_engine(f"rowgate+postgresql://{address}")
+    over_psycopg = sqlalchemy.create_engine("postgresql+psycopg://" + url.partition("://")[2])
+
     def rowgate_copy() -> None:
         delete()
         db.copy_in("measured", rows)
@@ -170,22 +206,29 @@ def main(address: str, url: str, rounds: int) -> None:
         "10 k inserts, rowgate transaction": rowgate_many,
         "10 k inserts, rowgate.dbapi executemany": dbapi_many,
         "10 k inserts, psycopg executemany": psycopg_many,
-        "10 k inserts, SQLAlchemy over rowgate": sqlalchemy_many(sqlalchemy.create_engine(f"rowgate+postgresql://{address}")),
-        "10 k inserts, SQLAlchemy over psycopg": sqlalchemy_many(
-            sqlalchemy.create_engine("postgresql+psycopg://" + url.partition("://")[2])
-        ),
+        "10 k inserts, SQLAlchemy over rowgate": sqlalchemy_many(over_rowgate),
+        "10 k inserts, SQLAlchemy over psycopg": sqlalchemy_many(over_psycopg),
+        "10 k updates, rowgate transaction": rowgate_updates,
+        "10 k updates, rowgate.aio transaction": lambda: asyncio.run(aio_updates()),
+        "10 k updates, rowgate.dbapi executemany": dbapi_updates,
+        "10 k updates, psycopg executemany": psycopg_updates,
+        "10 k updates, SQLAlchemy over rowgate": sqlalchemy_updates(over_rowgate),
+        "10 k updates, SQLAlchemy over psycopg": sqlalchemy_updates(over_psycopg),
         "10 k rows, rowgate copy_in": rowgate_copy,
         "10 k rows, psycopg copy": psycopg_copy,
     }
     print(f"{'':45} {'time':>9} {'computing':>9}")
     for name, work in works.items():
+        if parts and not any(part in name for part in parts):
+            continue
         try:
             took, computed = best(rounds, work)
             print(f"{name:45} {took:8.3f}s {computed:8.3f}s", flush=True)
         except rowgate.Error as error:
             print(f"{name:45} {error.message}", flush=True)
     db.query("drop table measured")
+    db.query("drop table updated")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3)
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3, sys.argv[4:])

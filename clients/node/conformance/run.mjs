@@ -96,7 +96,8 @@ const steps = {
       same(rows[0][0], value, `value ${index}`);
     }
   },
-  async batch({ statements, transaction, options, dry_run: dryRun }) {
+  async batch({ statements, transaction, options, dry_run: dryRun, in: name }, { open }) {
+    if (name) return { results: await open.get(name).batch(statementsOf(statements), optionsOf(options)) };
     const results = await databaseOf(options?.database).batch(statementsOf(statements), { ...optionsOf(options), ...modesOf(transaction), ...given({ dryRun }) });
     return { results, replayed: results[0]?.replayed };
   },

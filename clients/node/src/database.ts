@@ -1,5 +1,6 @@
-import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { writeBatchStatements, type BatchStatement } from './batch.js';
 import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions, type CopySource } from './copy.js';
 import { RowgateError } from './errors/error.js';
 import { failureOf, type CallNature } from './errors/failure.js';
@@ -7,7 +8,7 @@ import * as contract from './gen/rowgate/v1/database_pb.js';
 import type { GetServerInfoResponse } from './gen/rowgate/v1/server_pb.js';
 import { listenEvents, type ListenEvent } from './listen.js';
 import {
-  BATCH_FIELDS, COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
+  COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
 } from './messages.js';
 import {
   DEFAULT_TIMEOUT, isPlain, patience, queryOptions, settings, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
@@ -18,20 +19,12 @@ import type { Description, TransactionState } from './questions.js';
 import type { Result, Row } from './result.js';
 import { repeated } from './retry.js';
 import { DataStream, PartSource, RowStream } from './rows.js';
-import { Sql, sql } from './sql.js';
+import { compiled, Sql, sql, type StatementInput } from './sql.js';
 import { TransactCall } from './transact.js';
-import { compiled, statementArguments, Transaction, type StatementInput, type TransactionContext } from './transaction.js';
+import { statementArguments, Transaction, type TransactionContext } from './transaction.js';
 import type { CallLimits, Method, Transport } from './transport/transport.js';
 import { NEEDS_DIALECT, writeValue, type Dialect, type ParameterWriter } from './values/encode.js';
 import { nativeTypist, type Typist } from './values/typing.js';
-
-/** A statement of a batch. */
-export type BatchStatement = StatementInput | {
-  readonly sql: StatementInput;
-  readonly values?: readonly unknown[];
-  /** The number of rows that it must change; any other rolls the whole batch back. */
-  readonly expect?: number | { readonly atLeast: number } | { readonly atMost: number };
-};
 
 /** Other forms for parameters and values than the native ones. @internal */
 export interface Adaptation {
@@ -294,15 +287,7 @@ export class Database {
       transaction: transactionOptions(options as TransactionOptions), maxAttempts, dryRun,
     }));
     const writer = new BinaryWriter().raw(this.prefix).raw(own);
-    for (const each of statements) {
-      const { sql: input, values = [], expect } = typeof each === 'object' && 'sql' in each ? each : { sql: each as StatementInput };
-      writer.uint32(0x12).fork();
-      writeStatement(writer, compiled(input, values, dialect), BATCH_FIELDS, this.adaptation.write, dialect);
-      if (expect !== undefined) {
-        writer.uint32(0x1a).bytes(toBinary(contract.ExpectationSchema, create(contract.ExpectationSchema, { rows: expectation(expect) })));
-      }
-      writer.join();
-    }
+    writeBatchStatements(writer, 0x12, statements, this.adaptation.write, dialect);
     return this.withOptions(writer, rest as QueryOptions);
   }
 
@@ -340,11 +325,4 @@ export class Database {
 // A stream, a listener and a transaction last as long as they are used, unless the call itself says otherwise.
 function limitsOf({ timeout, signal }: CallOptions): CallLimits {
   return { timeout: patience(timeout), signal };
-}
-
-type ExpectationInit = MessageInitShape<typeof contract.ExpectationSchema>['rows'];
-
-function expectation(expect: NonNullable<Exclude<BatchStatement, StatementInput>['expect']>): ExpectationInit {
-  if (typeof expect === 'number') return { case: 'exactly', value: BigInt(expect) };
-  return 'atLeast' in expect ? { case: 'atLeast', value: BigInt(expect.atLeast) } : { case: 'atMost', value: BigInt(expect.atMost) };
 }

@@ -1,11 +1,12 @@
 // What both entries of the package offer.
 
-export { Database, type BatchStatement } from './database.js';
+export type { BatchStatement } from './batch.js';
+export { Database } from './database.js';
 export type { Description, HealthState, TransactionState } from './questions.js';
-export { Transaction, type StatementInput } from './transaction.js';
+export { Transaction } from './transaction.js';
 export { Result, type Row } from './result.js';
 export { DataStream, RowStream, type Summary } from './rows.js';
-export { Sql, sql, type Statement } from './sql.js';
+export { Sql, sql, type Statement, type StatementInput } from './sql.js';
 export type { ListenEvent } from './listen.js';
 export type { CopyData, CopyInOptions, CopyInResult, CopyOutOptions } from './copy.js';
 export type {

@@ -1,5 +1,8 @@
 import { NEEDS_DIALECT, type Dialect } from './values/encode.js';
 
+/** A statement as callers give it. */
+export type StatementInput = string | Sql;
+
 /** The name of a table, a column and so on, quoted when its dialect is known. */
 class Identifier {
   constructor(readonly parts: readonly string[]) {}
@@ -116,3 +119,8 @@ export const sql: SqlTag = Object.assign(tag, {
   raw: (text: string) => new Sql([new Raw(text)]),
   empty: new Sql([]),
 });
+
+/** The text and the values of a statement. */
+export function compiled(input: StatementInput, values: readonly unknown[], dialect: Dialect | undefined): Statement {
+  return input instanceof Sql ? input.compile(dialect) : { text: input, values };
+}

@@ -1,5 +1,6 @@
 import { toBinary, type MessageInitShape, create } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { writeBatchStatements, type BatchStatement } from './batch.js';
 import { failure, failureOf, statusOf } from './errors/failure.js';
 import { TransactRequestSchema, QueryOptionsSchema } from './gen/rowgate/v1/database_pb.js';
 import { readResultSet, TRANSACT_QUERY_FIELDS, writeStatement, type Decoding, type Part } from './messages.js';
@@ -27,6 +28,7 @@ interface Pending {
 // Fields of TransactResponse.
 const RESULT = 3;
 const ERROR = 7;
+const BATCH_RESULT = 8;
 
 /** The stream of one Transact: commands may be sent without waiting, and their replies come in order. */
 export class TransactCall {
@@ -64,6 +66,19 @@ export class TransactCall {
     writeStatement(writer, statement, TRANSACT_QUERY_FIELDS, this.write, dialect);
     const chosen = statementOptions(options);
     if (chosen) writer.uint32(0x1a).bytes(toBinary(QueryOptionsSchema, create(QueryOptionsSchema, chosen)));
+    const message = writer.join().finish();
+    this.sequence = sequence;
+    return this.ask(message, sequence, decoding, sink);
+  }
+
+  /** Sends statements together; the result of each goes to `sink`. */
+  batch(statements: readonly BatchStatement[], options: StatementOptions, decoding: Decoding, dialect: Dialect | undefined, sink: Sink): Promise<void> {
+    const writer = new BinaryWriter();
+    const sequence = this.sequence + 1;
+    writer.uint32(0x08).uint32(sequence).uint32(0x4a).fork();
+    writeBatchStatements(writer, 0x0a, statements, this.write, dialect);
+    const chosen = statementOptions(options);
+    if (chosen) writer.uint32(0x12).bytes(toBinary(QueryOptionsSchema, create(QueryOptionsSchema, chosen)));
     const message = writer.join().finish();
     this.sequence = sequence;
     return this.ask(message, sequence, decoding, sink);
@@ -116,6 +131,8 @@ export class TransactCall {
       const limit = reader.limit();
       if (tag >>> 3 === RESULT) {
         if (!(await this.result(reader, limit, pending))) return;
+      } else if (tag >>> 3 === BATCH_RESULT) {
+        await this.batchResult(reader, limit, pending);
       } else if (tag >>> 3 === ERROR) {
         this.pending.shift();
         pending.reject(failure(statusOf(reader.bytes.subarray(reader.position, limit)), { isHarmless: true }));
@@ -145,6 +162,18 @@ export class TransactCall {
     }
     if (part) await pending.sink?.(part);
     return !isMore;
+  }
+
+  private async batchResult(reader: WireReader, end: number, pending: Pending): Promise<void> {
+    while (reader.position < end) {
+      const tag = reader.uint32();
+      if (tag === 0x0a) {
+        const limit = reader.limit();
+        await pending.sink?.(readResultSet(reader, limit, pending.decoding!));
+      } else {
+        reader.skip(tag);
+      }
+    }
   }
 
   /** Ends the call after its last reply, and waits for the end. */

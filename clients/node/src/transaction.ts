@@ -1,7 +1,8 @@
+import type { BatchStatement } from './batch.js';
 import { resultOfPart, type Decoding, type Part } from './messages.js';
 import type { StatementOptions } from './options.js';
 import type { Result, Row } from './result.js';
-import { Sql, sql, type Statement } from './sql.js';
+import { compiled, Sql, sql, type StatementInput } from './sql.js';
 import type { TransactCall } from './transact.js';
 import { NEEDS_DIALECT, type Dialect } from './values/encode.js';
 import type { Column } from './values/types.js';
@@ -12,9 +13,6 @@ export interface TransactionContext {
   dialect(): Promise<Dialect>;
   knownDialect(): Dialect | undefined;
 }
-
-/** A statement as callers give it. */
-export type StatementInput = string | Sql;
 
 /**
  * An interactive transaction.
@@ -76,6 +74,18 @@ export class Transaction {
     }
   }
 
+  /**
+   * Runs statements in one message, on PostgreSQL in one round trip, with `expect` and `resultOf` as in a batch of a database; returns
+   * the result of each. The first that fails is the error's `failedStatement`, and like any that fails it leaves the transaction open
+   * for `rollbackTo` and `rollback` alone.
+   */
+  async batch(statements: readonly BatchStatement[], options: StatementOptions = {}): Promise<Result[]> {
+    const results: Result[] = [];
+    const decoding = this.context.decoding(options);
+    await this.withDialect((dialect) => this.call.batch(statements, options, decoding, dialect, (part) => void results.push(resultOfPart(part))));
+    return results;
+  }
+
   /** Runs `work` behind a savepoint: what it did is undone when it fails, and the transaction goes on. */
   async savepoint<T>(work: () => Promise<T>): Promise<T> {
     const name = `savepoint_${(this.savepoints += 1)}`;
@@ -127,21 +137,19 @@ export class Transaction {
   }
 
   private async send(input: StatementInput, values: readonly unknown[], options: StatementOptions, sink: (part: Part) => void | Promise<void>): Promise<void> {
-    const { call, context } = this;
-    const decoding = context.decoding(options);
-    const dialect = context.knownDialect();
+    const decoding = this.context.decoding(options);
+    return this.withDialect((dialect) => this.call.query(compiled(input, values, dialect), options, decoding, dialect, sink));
+  }
+
+  // Sends a command again with the dialect where its form depends on it: it was not sent then.
+  private async withDialect(send: (dialect: Dialect | undefined) => Promise<void>): Promise<void> {
     try {
-      return await call.query(compiled(input, values, dialect), options, decoding, dialect, sink);
+      return await send(this.context.knownDialect());
     } catch (error) {
       if (error !== NEEDS_DIALECT) throw error;
     }
-    const known = await context.dialect();
-    return call.query(compiled(input, values, known), options, decoding, known, sink);
+    return send(await this.context.dialect());
   }
-}
-
-export function compiled(input: StatementInput, values: readonly unknown[], dialect: Dialect | undefined): Statement {
-  return input instanceof Sql ? input.compile(dialect) : { text: input, values };
 }
 
 export interface StatementArguments<O> {

@@ -48,6 +48,33 @@ onEach('a batch is all or nothing, and names what failed', async (db) => {
   assert.equal(await count(db), 2);
 });
 
+onEach('a batch in a transaction has its results, and a savepoint undoes one that fails', async (db) => {
+  await db.transaction(async (tx) => {
+    const results = await tx.batch(['insert into node_calls values (1, null)', sql`insert into node_calls values (${2}, ${'b'})`,
+      { sql: 'update node_calls set name = $1', values: ['c'], expect: 2 }, { sql: 'select id, name from node_calls order by id' },
+      "select 'd' as name", { sql: sql`insert into ${sql.identifier('node_calls')} values (3, ${resultOf(4, 'name')})` }], { tag: 'batch' });
+    assert.deepEqual(results.map(({ rowsAffected, rows }) => [rowsAffected, rows.length]), [[1, 0], [1, 0], [2, 0], [0, 2], [0, 1], [1, 0]]);
+    assert.deepEqual(results[3].rows.map(({ id, name }) => [Number(id), name]), [[1, 'c'], [2, 'c']]);
+    assert.deepEqual((await tx.batch(['select 1 as a'], { rowMode: 'array' }))[0].rows.map(([a]) => Number(a)), [1]);
+    const failed = await failureOf(tx.savepoint(() => tx.batch(['delete from node_calls', 'select 1', 'insert into node_calls values (4, null), (4, null)'])));
+    assert.ok(failed instanceof UniqueViolation && failed.failedStatement === 2 && failed.outcome === 'NOT_APPLIED');
+    const missed = await failureOf(tx.savepoint(() => tx.batch([{ sql: 'delete from node_calls', expect: { atMost: 1 } }])));
+    assert.ok(missed instanceof ExpectationFailed && missed.failedStatement === 0);
+    const large = await failureOf(tx.savepoint(() => tx.batch(['select id from node_calls', 'select id from node_calls'], { maxRows: 5 })));
+    assert.ok(large instanceof ResultTooLarge);
+    // Sent ahead of their replies, and answered in order.
+    const ahead = [tx.batch(['select 1 as n', 'select 2 as n']), tx.query('select 3 as n'), tx.batch(['select 4 as n'])];
+    assert.deepEqual((await Promise.all(ahead)).flat().map((result) => Number(result.rows[0].n)), [1, 2, 3, 4]);
+    await assert.rejects(tx.batch(['select 1', { sql: 'select $1', values: [undefined] }]), TypeError);
+  });
+  assert.deepEqual([await count(db), await count(db, "name = 'd'")], [3, 1]);
+  const lost = await failureOf(db.transaction(async (tx) => {
+    await tx.batch(['delete from node_calls', 'select * from nowhere']).catch(() => {});
+  }));
+  assert.ok(lost instanceof TransactionAborted && lost.outcome === 'NOT_APPLIED');
+  assert.equal(await count(db), 3);
+});
+
 onEach('a key applies a call once', async (db) => {
   const options = { key: `node-${randomUUID()}` };
   const first = await db.query('insert into node_calls values (1, null)', [], options);

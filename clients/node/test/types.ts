@@ -23,6 +23,8 @@ async function native(signal: AbortSignal): Promise<string> {
   for await (const batch of db.stream<User>(sql`select * from users`).batches()) console.log(batch.length);
   await db.batch(['select 1', sql`select 2`, { sql: 'delete from users where id = $1', values: [1], expect: { atMost: 1 } }], { isolation: 'serializable' });
   const value: number = await db.transaction(async (tx) => (await tx.sql<{ n: number }>`select 1 as n`).one().n, { retries: 3, isolation: 'repeatable read' });
+  const counts: number[] = await db.transaction(async (tx) => (await tx.batch(['select 1', { sql: sql`delete from users`, expect: 1 }], { maxRows: 5 })).map((each) => each.rowsAffected));
+  console.log(counts.length);
   await db.copyIn({ table: 'users', columns: ['id', 'name'] }, [[1, 'ann']]);
   try {
     await db.query('select 1');
