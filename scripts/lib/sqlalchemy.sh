@@ -61,7 +61,7 @@ sqlalchemy_dbapi() {
   (
     cd clients/python
     ROWGATE_TEST_POSTGRES=$server_address/main ROWGATE_TEST_MYSQL=$server_address/mysql \
-      ROWGATE_TEST_SQLITE=$server_address/sqlite "$python/bin/python" -m pytest -q -p no:cacheprovider -W ignore tests/dbapi tests/sqlalchemy/test_dialect.py
+      ROWGATE_TEST_SQLITE=$server_address/sqlite "$python/bin/python" -m pytest -q -p no:cacheprovider -W ignore tests/dbapi tests/sqlalchemy/test_*.py
   )
 }
 

@@ -236,3 +236,12 @@ async def test_a_second_task_is_told_that_a_transaction_is_in_use(adb: aio.Conne
         assert isinstance(first, rowgate.Result) and first.scalar() == 1
         assert isinstance(second, rowgate.InterfaceError) and "one task uses it at a time" in str(second)
         assert (await tx.query("select 3 as n")).scalar() == 3
+
+
+async def test_a_second_begin_is_refused_while_the_first_one_waits(address: str) -> None:
+    async with aio.connect(address) as db:
+        tx = db.transaction()
+        answers = await asyncio.gather(tx.begin(), tx.begin(), return_exceptions=True)
+        assert answers[0] is tx and isinstance(answers[1], rowgate.InterfaceError)
+        assert (await tx.query("select 1 as one")).scalar() == 1
+        await tx.rollback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
@@ -47,6 +48,7 @@ class Transaction:
         self._savepoints = 0
         self._process = forks.count
         self._left: Optional[TransactionStream] = None
+        self._beginning = threading.Lock()
 
     @property
     def state(self) -> str:
@@ -58,6 +60,8 @@ class Transaction:
 
         Without `wait` it is sent ahead of the first command, which then raises if the begin has failed.
         """
+        if self._unit.state != "new" or not self._beginning.acquire(blocking=False):
+            raise InterfaceError("the transaction has begun already")
         while True:
             self._open()
             if not wait:
@@ -77,8 +81,6 @@ class Transaction:
             self._unit = Unit(self._options, self._connection.planner)
 
     def _open(self) -> None:
-        if self._unit.state != "new":
-            raise InterfaceError("the transaction has begun already")
         self._check_process()
         self._commands = SimpleQueue()
         self._call = self._connection._methods.Transact(

@@ -50,6 +50,7 @@ class Transaction:
         self._awaited = 0
         self._savepoints = 0
         self._left: Optional[TransactionStream] = None
+        self._has_begun = False
 
     @property
     def state(self) -> str:
@@ -62,6 +63,7 @@ class Transaction:
 
         Without `wait` it is sent ahead of the first command, which then raises if the begin has failed.
         """
+        self._check_new()
         while True:
             await self._open()
             try:
@@ -79,9 +81,13 @@ class Transaction:
             await asyncio.sleep(pause)
             self._unit = Unit(self._options, self._connection.planner)
 
-    async def _open(self) -> None:
-        if self._unit.state != "new":
+    def _check_new(self) -> None:
+        """Refuses a second begin, also one of another task while the first one waits."""
+        if self._has_begun or self._unit.state != "new":
             raise InterfaceError("the transaction has begun already")
+        self._has_begun = True
+
+    async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._call = self._connection._methods.Transact(
             timeout=self._clock.remaining(),
@@ -224,11 +230,15 @@ class Transaction:
 
     # How commands are sent
 
-    async def _send(self, **command: Any) -> int:
+    def _check_alone(self) -> None:
         if self._awaited and self._unit.state in LIVE:
             raise InterfaceError("another task waits for a command of this transaction: one task uses it at a time")
+
+    async def _send(self, **command: Any) -> int:
+        self._check_alone()
         for _ in range(_TURNS if self._unit.is_reading and self._left is None else 0):
             await asyncio.sleep(0)
+            self._check_alone()
         if self._left is not None:
             left, self._left = self._left, None
             await left.close()

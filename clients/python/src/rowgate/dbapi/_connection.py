@@ -100,8 +100,8 @@ class Connection(SessionModes):
         lost answer the server is asked, for as long as `outcome_timeout`; if that does not help either, the outcome is
         UNKNOWN.
         """
-        self._check_open()
         with self._lock:
+            self._check_open()
             self._check_transaction()
             transaction = self._transaction
             if transaction is not None:
@@ -115,8 +115,8 @@ class Connection(SessionModes):
 
     def rollback(self) -> None:
         """Undoes the transaction; nothing, if none is open."""
-        self._check_open()
         with self._lock:
+            self._check_open()
             transaction, streamed = self._transaction, self._streamed
             self._end()
             if streamed is not None and streamed.open:
@@ -126,13 +126,14 @@ class Connection(SessionModes):
 
     def close(self) -> None:
         """Closes the connection; an open transaction is undone."""
-        if self._closed:
-            return
-        try:
-            self.rollback()
-        finally:
-            self._closed = True
-            self._database.close()
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self.rollback()
+            finally:
+                self._closed = True
+                self._database.close()
 
     def __enter__(self) -> Connection:
         return self

@@ -55,10 +55,10 @@ class Cursor:
 
     def execute(self, operation: str, parameters: Parameters = None) -> Cursor:
         """Runs a statement. Without parameters a percent sign in it is one; with them it is written `%%`."""
-        self._check()
-        self._discard()
-        self._forget()
         with self.connection._lock:
+            self._check()
+            self._discard()
+            self._forget()
             sql, values = self.connection._bind(operation, parameters)
             command = control.recognise(sql)
             if command is not None and self.connection._control(command):
@@ -78,12 +78,12 @@ class Cursor:
 
         `rowcount` is the sum of the rows that they wrote. Rows that they return are dropped.
         """
-        self._check()
-        self._discard()
-        self._forget()
-        if self.name is not None:
-            raise errors.ProgrammingError("a named cursor cannot run executemany: use one without a name")
         with self.connection._lock:
+            self._check()
+            self._discard()
+            self._forget()
+            if self.name is not None:
+                raise errors.ProgrammingError("a named cursor cannot run executemany: use one without a name")
             self.rowcount = execute_many(self.connection, operation, list(seq_of_parameters), self.timeout)
         return self
 
@@ -125,21 +125,24 @@ class Cursor:
 
     def fetchone(self) -> Optional[Any]:
         """The next row, or None behind the last one."""
-        rows = self._fetching()
-        with self.connection._lock, self.connection._reading():
-            return rows.one()
+        with self.connection._lock:
+            rows = self._fetching()
+            with self.connection._reading():
+                return rows.one()
 
     def fetchmany(self, size: Optional[int] = None) -> list[Any]:
         """The next `size` rows, by default `arraysize`; fewer at the end."""
-        rows = self._fetching()
-        with self.connection._lock, self.connection._reading():
-            return rows.many(self.arraysize if size is None else size)
+        with self.connection._lock:
+            rows = self._fetching()
+            with self.connection._reading():
+                return rows.many(self.arraysize if size is None else size)
 
     def fetchall(self) -> list[Any]:
         """All rows that are left."""
-        rows = self._fetching()
-        with self.connection._lock, self.connection._reading():
-            return rows.all()
+        with self.connection._lock:
+            rows = self._fetching()
+            with self.connection._reading():
+                return rows.all()
 
     def __iter__(self) -> Iterator[Any]:
         return self

@@ -16,6 +16,7 @@ class SessionModes:
 
     _settings: Settings
     _modes: TransactionModes
+    _lock: Any
 
     @property
     def autocommit(self) -> bool:
@@ -24,7 +25,8 @@ class SessionModes:
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
-        self._settings.autocommit = self._outside("autocommit", bool(value), self._settings.autocommit)
+        with self._lock:
+            self._settings.autocommit = self._outside("autocommit", bool(value), self._settings.autocommit)
 
     @property
     def isolation_level(self) -> Optional[str]:
@@ -33,7 +35,8 @@ class SessionModes:
 
     @isolation_level.setter
     def isolation_level(self, value: Optional[str]) -> None:
-        self._modes.isolation_level = self._outside("isolation_level", level(value), self._modes.isolation_level)
+        with self._lock:
+            self._modes.isolation_level = self._outside("isolation_level", level(value), self._modes.isolation_level)
 
     @property
     def readonly(self) -> bool:
@@ -42,7 +45,8 @@ class SessionModes:
 
     @readonly.setter
     def readonly(self, value: Optional[bool]) -> None:
-        self._modes.readonly = self._outside("readonly", bool(value), self._modes.readonly)
+        with self._lock:
+            self._modes.readonly = self._outside("readonly", bool(value), self._modes.readonly)
 
     @property
     def deferrable(self) -> bool:
@@ -51,7 +55,8 @@ class SessionModes:
 
     @deferrable.setter
     def deferrable(self, value: Optional[bool]) -> None:
-        self._modes.deferrable = self._outside("deferrable", bool(value), self._modes.deferrable)
+        with self._lock:
+            self._modes.deferrable = self._outside("deferrable", bool(value), self._modes.deferrable)
 
     def set_session(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy.engine import AdaptedConnection
@@ -15,6 +14,7 @@ from ..dbapi import _objects as objects
 from ..dbapi._connection import Connection
 from ..dbapi._cursor import Cursor
 from ..dbapi._settings import Settings, TransactionModes
+from ._task_lock import TaskLock
 
 
 class AwaitedStream:
@@ -122,7 +122,7 @@ class AwaitedConnection(Connection, AdaptedConnection):
 
     def __init__(self, database: Any, backend: str, settings: Any, modes: Any) -> None:
         super().__init__(
-            AwaitedDatabase(database), backend, settings, modes, lock=nullcontext(), sleep=lambda s: await_only(asyncio.sleep(s))
+            AwaitedDatabase(database), backend, settings, modes, lock=TaskLock(), sleep=lambda s: await_only(asyncio.sleep(s))
         )
         self._connection = database
 
