@@ -112,6 +112,15 @@ def test_a_write_with_a_key_is_sent_again_and_runs_once(proxy: Proxy, db: rowgat
     assert proxy.loses == 0 and count(db) == 1
 
 
+def test_an_empty_key_is_no_key_by_which_a_write_may_be_sent_again(proxy: Proxy, db: rowgate.Connection) -> None:
+    proxy.loses = 1
+    with pytest.raises(ValueError, match="the key is empty"):
+        db.query(INSERT, key="")
+    assert proxy.loses == 1
+    proxy.loses = 0
+    assert count(db) == 0
+
+
 def test_a_batch_with_a_key_is_sent_again_and_runs_once(proxy: Proxy, db: rowgate.Connection) -> None:
     proxy.loses = 1
     assert db.batch([INSERT, INSERT], key="payments").replayed

@@ -43,6 +43,7 @@ def test_addresses_and_urls(address: str, options: Dict[str, Any], wanted: Dict[
         ("rowgate://h", {"ca": b"x"}, "is for TLS"),
         ("h", {"certificate": b"x"}, "needs its private_key"),
         ("h", {"timeout": -1}, "must be positive"),
+        ("h", {"token": ""}, "the token is empty"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(address: str, options: Dict[str, Any], why: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 from .._errors import Error, Outcome
 from .._reasons import KeyApplied
 from ._failures import Retry, Safety
+from ._options import key_of
 from ._transaction import Transaction
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Plan:
 
     def __init__(self, retries: int, options: Mapping[str, Any]) -> None:
         self._retry = Retry(retries=retries)
-        self._safety = Safety(key=options.get("key") is not None)
+        self._safety = Safety(key=key_of(options) is not None)
         self._attempt = 0
         self._was_unknown = False
 

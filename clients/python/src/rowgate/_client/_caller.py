@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Tuple, TypedDict
 from .. import _proto
 from .._values._decode import plan, planner
 from ._failures import Retry, Safety
-from ._options import Timeout, seconds
+from ._options import Timeout, key_of, seconds
 from ._rows import Planner
 from ._target import Pem, Secret, Target, resolve
 
@@ -134,7 +134,7 @@ def safety_of(options: Mapping[str, Any]) -> Safety:
     """What makes a repetition of a call harmless, by its options."""
     if not options:
         return NO_SAFETY
-    return Safety(options.get("key") is not None, bool(options.get("idempotent")), bool(options.get("read_only")))
+    return Safety(key_of(options) is not None, bool(options.get("idempotent")), bool(options.get("read_only")))
 
 
 READS = Safety(reads=True)
@@ -144,6 +144,8 @@ def outcome_request(database: str, key: Optional[str], token: Optional[str]) -> 
     """The request for an outcome."""
     if (key is None) == (token is None):
         raise TypeError("outcome() takes a key or a token")
+    if not (key or token):
+        raise ValueError("the key or token of outcome() is empty")
     request = _proto.GetTransactionOutcomeRequest(database=database)
     if key is not None:
         request.idempotency_key = key

@@ -73,8 +73,13 @@ def _fill(target: Any, options: Mapping[str, Any], tag: Optional[str], allowed: 
         raise ValueError(f"the format is one of {', '.join(_FORMATS)}, not {name!r}")
     target.format = _FORMATS[name]
     target.schema = options.get("schema", "")
-    target.columns.extend(options.get("columns") or ())
+    columns = options.get("columns")
+    if columns is not None and not columns:
+        raise ValueError("the list of columns is empty: leave it out for all columns")
+    target.columns.extend(columns or ())
     for field in ("delimiter", "header", "quote", "escape"):
+        if options.get(field) == "":
+            raise ValueError(f"{field} is empty, which the server takes for its default: it is one character")
         if options.get(field):
             setattr(target.text, field, options[field])
     if options.get("null") is not None:

@@ -94,7 +94,7 @@ class StatementOptions(TypedDict, total=False):
     max_bytes: int
 
 
-_LEVELS = {"": 0, "read committed": 1, "repeatable read": 2, "serializable": 3}
+_LEVELS = {"read committed": 1, "repeatable read": 2, "serializable": 3}
 READ_ONLY = 2
 
 
@@ -121,21 +121,40 @@ def _check(options: Mapping[str, Any], allowed: Any, call: str) -> None:
             raise TypeError(f"{call} has no option {name!r}; it has {', '.join(sorted(allowed.__annotations__))}")
 
 
+def key_of(options: Mapping[str, Any]) -> Optional[str]:
+    """The idempotency key among the options; ValueError for an empty one, which the server takes for none."""
+    key = options.get("key")
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"a key is a str, not {type(key).__name__}")
+    if key == "":
+        raise ValueError("the key is empty: the call would be sent again without one, and could run twice; None is for no key")
+    return key
+
+
+def _limit(options: Mapping[str, Any], name: str) -> Optional[int]:
+    """A limit among the options; ValueError for 0, which the server takes for none."""
+    limit: Optional[int] = options.get(name)
+    if limit is not None and limit <= 0:
+        raise ValueError(f"{name} must be positive, not {limit}; leave it out for the server's own limit")
+    return limit
+
+
 def _query_options(options: Mapping[str, Any], tag: Optional[str]) -> Any:
     """The message, with the tag of the connection where the call has none."""
     made = _proto.QueryOptions()
-    if options.get("key") is not None:
-        made.idempotency_key = options["key"]
+    key = key_of(options)
+    if key is not None:
+        made.idempotency_key = key
     if options.get("tag") or tag:
         made.tag = options.get("tag") or tag
     if options.get("read_only"):
         made.access_mode = READ_ONLY
     if options.get("idempotent"):
         made.idempotent = True
-    if options.get("max_rows"):
-        made.max_rows = options["max_rows"]
-    if options.get("max_bytes"):
-        made.max_bytes = options["max_bytes"]
+    for name in ("max_rows", "max_bytes"):
+        limit = _limit(options, name)
+        if limit is not None:
+            setattr(made, name, limit)
     if options.get("describe_columns"):
         made.describe_columns = True
     _add_settings(made.settings, options.get("settings"))
@@ -144,6 +163,8 @@ def _query_options(options: Mapping[str, Any], tag: Optional[str]) -> Any:
 
 def _add_settings(target: Any, settings: Optional[Mapping[str, str]]) -> None:
     for name, value in (settings or {}).items():
+        if value is None:
+            raise ValueError(f"the setting {name} is None: leave it out for the database's own value")
         target.add(name=name, value=str(value))
 
 
@@ -234,10 +255,12 @@ def _add_statements(target: Any, statements: Sequence[BatchItem]) -> None:
 
 
 def _set_transaction(target: Any, options: Mapping[str, Any]) -> None:
-    level = (options.get("isolation") or "").lower().replace("_", " ")
-    if level not in _LEVELS:
-        raise ValueError(f"the isolation is one of {', '.join(list(_LEVELS)[1:])}, not {options['isolation']!r}")
-    target.isolation_level = _LEVELS[level]
+    isolation = options.get("isolation")
+    if isolation is not None:
+        level = isolation.lower().replace("_", " ")
+        if level not in _LEVELS:
+            raise ValueError(f"the isolation is one of {', '.join(_LEVELS)}, not {isolation!r}")
+        target.isolation_level = _LEVELS[level]
     if options.get("read_only"):
         target.access_mode = READ_ONLY
     if options.get("deferrable"):
@@ -248,8 +271,9 @@ def begin_command(database: str, options: Mapping[str, Any], tag: Optional[str])
     """The begin of a transaction, checked."""
     _check(options, BlockOptions, "a transaction")
     begin = _proto.Begin(database=database, tag=options.get("tag") or tag or "")
-    if options.get("key") is not None:
-        begin.idempotency_key = options["key"]
+    key = key_of(options)
+    if key is not None:
+        begin.idempotency_key = key
     _set_transaction(begin.transaction, options)
     for name in ("idle_timeout", "max_duration"):
         if options.get(name) is not None:

@@ -89,7 +89,7 @@ def resolve(
                 raise ValueError(f"the address has the option {name!r}; there are: {', '.join(_URL_OPTIONS)}")
         tls = _SCHEMES[url.scheme] if tls is None else tls
         database = unquote(url.path[1:]) if database is None else database
-        token = token or (unquote(url.password) if url.password else None)
+        token = unquote(url.password) if token is None and url.password else token
         ca, server_name, tag = ca or given.get("ca"), server_name or given.get("server_name"), tag or given.get("tag")
         certificate, private_key = certificate or given.get("certificate"), private_key or given.get("private_key")
         timeout = float(given["timeout"]) if "timeout" in given else timeout
@@ -106,6 +106,8 @@ def resolve(
     if bool(certificate) != bool(private_key):
         raise ValueError("a client's certificate needs its private_key, and the key its certificate")
     host = _with_port(address)
+    if token == "":
+        raise ValueError("the token is empty; None is for no token")
     if token and not secure and not _is_local(host):
         raise ValueError("a token is sent over TLS only: set tls=True or ca, or write rowgates://")
     return Target(

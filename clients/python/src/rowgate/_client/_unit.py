@@ -12,6 +12,7 @@ import grpc
 from .. import _proto
 from .._errors import Error, InterfaceError, Outcome, TransportError
 from . import _failures
+from ._options import key_of
 from ._result import Result, Summary, result_of
 from ._rows import NO_COLUMNS, Shape, shape_of
 
@@ -34,7 +35,7 @@ class Unit:
         #: new, begun (its reply was not read), open, failed, committed, rolled back or lost
         self.state = "new"
         self.reads = bool(options.get("read_only"))
-        self.has_key = options.get("key") is not None
+        self.has_key = key_of(options) is not None
         self.planner = planner
         self.error: Optional[Error] = None
         self._sequence = 0
