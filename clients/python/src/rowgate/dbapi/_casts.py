@@ -1,8 +1,11 @@
-"""Casts behind the placeholders of PostgreSQL, which give a parameter the type that psycopg gives it.
+"""Casts around placeholders, which give a parameter the type that the usual driver gives it: `{}::int4`.
 
 psycopg2 writes values into the text, and psycopg 3 names their types, where Rowgate leaves it to PostgreSQL to infer the
 type of `$1` from its place. `select %s` with an integer, or `now() - %s` with a timedelta, mean the same with these casts.
 Texts and NULL get none: as in psycopg their type is the one that their place asks for.
+
+MySQL computes with a text as with a double, and a decimal is sent as text: with its cast it is the exact literal that PyMySQL
+writes.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
 from .._values import Json
@@ -18,6 +21,8 @@ from .._values import Json
 _INTEGERS = (("int2", 1 << 15), ("int4", 1 << 31), ("int8", 1 << 63))
 # PostgreSQL makes a numeric of a float8 with as many digits.
 _EXACT = 10**15
+# The most digits of a decimal of MySQL, and behind its point.
+_MYSQL_DIGITS, _MYSQL_SCALE = 65, 30
 _WIDTHS = {"int2": 0, "int4": 1, "int8": 2, "numeric": 3}
 # In this order: a bool is an int, and a datetime is a date.
 _TYPES: tuple[tuple[type, str], ...] = (
@@ -51,9 +56,26 @@ def type_of(value: Any) -> str:
 
 
 def cast(value: Any) -> str:
-    """The cast behind the placeholder of a value: `::int4`, or nothing."""
-    name = type_of(value)
-    return f"::{name}" if name else ""
+    """The cast around the placeholder of a value: `{}::int4`, or nothing."""
+    return _named(type_of(value))
+
+
+def _named(name: str) -> str:
+    return f"{{}}::{name}" if name else ""
+
+
+def cast_mysql(value: Any) -> str:
+    """The cast around the placeholder of a decimal, or of an integer of more than 64 bits; nothing for all others."""
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        scale = max(0, -int(value.as_tuple().exponent))
+        if scale <= _MYSQL_SCALE and max(value.adjusted(), 0) + 1 + scale <= _MYSQL_DIGITS:
+            return f"cast({{}} as decimal({_MYSQL_DIGITS},{scale}))"
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        if 0 < value < 1 << 64:
+            return "cast({} as unsigned)"
+        if abs(value) < 10**_MYSQL_DIGITS:
+            return f"cast({{}} as decimal({_MYSQL_DIGITS},0))"
+    return ""
 
 
 def common(values: Iterable[Any]) -> Optional[str]:
@@ -80,5 +102,10 @@ def _leaves(values: list[Any]) -> Iterable[Any]:
 
 
 def uncast(value: Any) -> str:
-    """Nothing: parameters of databases other than PostgreSQL have no declared types."""
+    """Nothing: parameters of SQLite have no declared types."""
     return ""
+
+
+def casts_of(backend: str) -> Callable[[Any], str]:
+    """The casts for the parameters of a database."""
+    return {"postgres": cast, "mysql": cast_mysql}.get(backend, uncast)

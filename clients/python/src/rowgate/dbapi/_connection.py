@@ -73,7 +73,7 @@ class Connection(SessionModes):
         self._next_modes: Optional[TransactionModes] = None
         self._lock = threading.RLock() if lock is None else lock
         self._adapt = objects.adapter(backend)
-        self._cast = casts.cast if backend == "postgres" else casts.uncast
+        self._cast = casts.casts_of(backend)
         self._savepoints = settings.statement_savepoints
         if self._savepoints is None:
             self._savepoints = backend != "postgres"

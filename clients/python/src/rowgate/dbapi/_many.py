@@ -94,15 +94,17 @@ def _bind_all(connection: Connection, operation: str, parameters: list[Any]) -> 
         return paramstyles.bind(operation, row, cast)
 
     plain = [bind(row, casts.uncast) for row in parameters]
-    if connection._cast is casts.uncast:
-        return plain
+    if connection._cast is not casts.cast:
+        # A column takes the exact value of a text: an insert needs no casts, and may be packed.
+        is_exact = connection._cast is casts.uncast or _packed.parse(plain[0][0]) is not None
+        return plain if is_exact else [bind(row, connection._cast) for row in parameters]
     # One cast for each place, wide enough for all rows. Values that are tuples are placeholders of their own.
     if len({sql for sql, _ in plain}) > 1:
         return [bind(row, casts.cast) for row in parameters]
     names = [casts.common(column) for column in zip(*(values for _, values in plain))]
     if None in names:
         return [bind(row, casts.cast) for row in parameters]
-    sql, _ = paramstyles.bind_numbered(plain[0][0], names, lambda name: f"::{name}" if name else "", False)
+    sql, _ = paramstyles.bind_numbered(plain[0][0], names, lambda name: f"{{}}::{name}" if name else "", False)
     return [(sql, values) for _, values in plain]
 
 

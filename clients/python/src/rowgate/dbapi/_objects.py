@@ -63,6 +63,8 @@ def _plan_sqlite(column: Any) -> Plan:
 
 
 def _plan_mysql(column: Any) -> Plan:
+    if column.type == types.INT64:  # unsigned ones beyond 63 bits come as text
+        return Plan("int64_value", None, _text_as(int))
     decode = _MYSQL.get(column.type)
     return _plan_sqlite(column) if decode is None else Plan(None, None, decode)
 
@@ -93,8 +95,11 @@ def _text_as(convert: Callable[[str], Any]) -> Decoder:
 
 
 def _number(text: str) -> Any:
-    """A number of a numeric column of SQLite, which is stored as an integer or as a float."""
-    return float(text) if text.strip("-0123456789") else int(text)
+    """A number of a numeric column of SQLite, which is stored as an integer of 64 bits, or as a float."""
+    if text.strip("-0123456789"):
+        return float(text)
+    number = int(text)
+    return number if -(2**63) < number < 2**63 else float(text)
 
 
 def _timedelta(text: str) -> datetime.timedelta:

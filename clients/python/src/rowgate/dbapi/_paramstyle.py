@@ -66,7 +66,7 @@ def bind(operation: str, parameters: Optional[Parameters], cast: Cast) -> tuple[
 
     Without parameters (None) the text is taken as it is, percent signs included. A value that stands for itself more
     than once under its name is sent once. A tuple becomes a list of placeholders in parentheses, so that
-    `id IN %s` works as with psycopg2. `cast` gives what is written behind a placeholder.
+    `id IN %s` works as with psycopg2. `cast` gives what is written around a placeholder, `{}::int4`, or nothing.
     """
     if parameters is None:
         return operation, []
@@ -139,14 +139,22 @@ def bind_numbered(operation: str, parameters: Optional[Parameters], cast: Cast, 
     casts = [cast(parameters[number - 1]) if number <= len(parameters) else "" for number in found.numbers]
     if not any(casts):
         return operation, parameters
-    return "".join(text + cast for text, cast in zip(found.texts, (*casts, ""))), parameters
+    return "".join(_around(text, cast) for text, cast in zip(found.texts, (*casts, ""))), parameters
+
+
+def _around(text: str, cast: str) -> str:
+    """The text with a cast around the placeholder at its end."""
+    if not cast:
+        return text
+    at = text.rindex("$")
+    return text[:at] + cast.format(text[at:])
 
 
 def _write(value: Any, values: list[Any], cast: Cast) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(_write(element, values, cast) for element in value) + ")"
     values.append(value)
-    return f"${len(values)}{cast(value)}"
+    return (cast(value) or "{}").format(f"${len(values)}")
 
 
 def _check(template: Template, parameters: Parameters) -> None:

@@ -22,6 +22,8 @@ class Dialect(RowgateDialect, MySQLDialect):
     backend = "mysql"
     supports_statement_cache = True
     execution_ctx_cls = ExecutionContext
+    # Without it SQLAlchemy sends and reads decimals as floats.
+    supports_native_decimal = True
 
     @classmethod
     def get_async_dialect_cls(cls, url: URL) -> type[RowgateDialect]:
