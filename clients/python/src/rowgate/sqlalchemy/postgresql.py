@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect, PGExecutionContext
 from sqlalchemy.engine import URL
 
 from ._dialect import RowgateDialect, RowgateExecutionContext
+from ._postgresql_casts import Compiler
 from ._postgresql_types import COLSPECS
 
 
@@ -21,6 +22,7 @@ class Dialect(RowgateDialect, PGDialect):
     backend = "postgres"
     supports_statement_cache = True
     execution_ctx_cls = ExecutionContext
+    statement_compiler = Compiler
     colspecs = util.update_copy(PGDialect.colspecs, COLSPECS)
 
     @classmethod
