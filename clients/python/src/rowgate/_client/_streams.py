@@ -323,5 +323,6 @@ class TransactionStream(RowStream):
 
     def close(self) -> None:
         """Reads what is left, so that the transaction can go on."""
-        while self._transaction.state in LIVE and self._next_batch() is not None:
-            pass
+        self._first = None
+        while self._transaction.state in LIVE and self._parts.summary is None:
+            self._read()

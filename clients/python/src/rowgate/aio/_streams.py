@@ -314,9 +314,10 @@ class TransactionStream(RowStream):
 
     async def close(self) -> None:
         """Reads what is left, so that the transaction can go on."""
+        self._first = None
         if self._parts is not None:
-            while self._transaction.state in LIVE and await self._next_batch() is not None:
-                pass
+            while self._transaction.state in LIVE and self._parts.summary is None:
+                await self._read()
 
     def _leave(self) -> None:
         self._transaction._left = self

@@ -105,7 +105,7 @@ class Connection(SessionModes):
             self._check_transaction()
             transaction = self._transaction
             if transaction is not None:
-                self._finish_stream()
+                self._end_stream("the transaction was committed")
                 self._end()
                 self._commit(transaction)
             self._end()
@@ -117,10 +117,9 @@ class Connection(SessionModes):
         """Undoes the transaction; nothing, if none is open."""
         with self._lock:
             self._check_open()
-            transaction, streamed = self._transaction, self._streamed
+            transaction = self._transaction
+            self._end_stream("the transaction was rolled back")
             self._end()
-            if streamed is not None and streamed.open:
-                streamed.close()
             if transaction is not None:
                 commits.roll_back(transaction)
 
@@ -365,6 +364,11 @@ class Connection(SessionModes):
         if streamed is not None and streamed.open:
             with self._reading():
                 streamed.keep()
+
+    def _end_stream(self, why: str) -> None:
+        """Ends a stream that was not read to its end, as psycopg2 does with its transaction."""
+        if self._streamed is not None:
+            self._streamed.end(why)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

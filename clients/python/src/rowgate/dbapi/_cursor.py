@@ -174,16 +174,16 @@ class Cursor:
 
     def _discard(self) -> None:
         rows, self._rows = self._rows, None
-        if isinstance(rows, StreamedRows) and rows.open:
-            with self.connection._lock, self.connection._reading():
-                rows.close()
+        if isinstance(rows, StreamedRows):
+            rows.end("the cursor was closed")
 
     def close(self) -> None:
         """Closes the cursor; rows that were not fetched are dropped."""
-        if not self._closed:
-            if not self.connection.closed:
-                self._discard()
-            self._closed = True
+        with self.connection._lock:
+            if not self._closed:
+                if not self.connection.closed:
+                    self._discard()
+                self._closed = True
 
     def __enter__(self) -> Cursor:
         return self

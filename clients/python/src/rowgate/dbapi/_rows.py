@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
+from .. import _errors as errors
+
 
 class Rows:
     """The rows of a result that is there."""
@@ -36,7 +38,10 @@ class Rows:
 
 
 class StreamedRows:
-    """The rows of a stream, of which only what has arrived is kept."""
+    """The rows of a stream, of which only what has arrived is kept.
+
+    One that was ended before its last row, or has broken off, raises when it is read: it never looks like a complete one.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -44,20 +49,37 @@ class StreamedRows:
         self.columns: Sequence[Any] = stream.columns
         self._batches: Optional[Iterator[list[Any]]] = iter(stream.batches())
         self._ready: deque[Any] = deque()
+        self._failure: Optional[errors.Error] = None
 
     @property
     def open(self) -> bool:
         """True while the stream has not been read to its end."""
         return self._batches is not None
 
-    def _fill(self) -> bool:
-        while self._batches is not None and not self._ready:
+    def _next(self) -> Optional[list[Any]]:
+        """The next rows; None at the end."""
+        if self._batches is None:
+            if self._failure is not None:
+                raise self._failure
+            return None
+        try:
             batch = next(self._batches, None)
+        except BaseException as error:
+            self._batches = None
+            why, outcome = getattr(error, "message", "it was interrupted"), getattr(error, "outcome", errors.Outcome.NOT_APPLIED)
+            self._failure = errors.OperationalError(f"the rows have broken off: {why}", outcome=outcome)
+            raise
+        if batch is None:
+            self._batches = None
+        return batch
+
+    def _fill(self) -> bool:
+        while not self._ready:
+            batch = self._next()
             if batch is None:
-                self._batches = None
-            else:
-                self._ready.extend(batch)
-        return bool(self._ready)
+                return False
+            self._ready.extend(batch)
+        return True
 
     def one(self) -> Optional[Any]:
         return self._ready.popleft() if self._fill() else None
@@ -76,15 +98,19 @@ class StreamedRows:
 
     def keep(self) -> None:
         """Reads the rest into memory, so that the connection is free for another statement."""
-        if self._batches is not None:
-            batches, self._batches = self._batches, None
-            for batch in batches:
-                self._ready.extend(batch)
+        while True:
+            batch = self._next()
+            if batch is None:
+                return
+            self._ready.extend(batch)
 
-    def close(self) -> None:
-        self._ready.clear()
+    def end(self, why: str) -> None:
+        """Ends a stream that was not read to its end: reading from it raises. A transaction reads and drops the rest before its
+        next command."""
         if self._batches is not None:
             self._batches = None
-            self._stream.close()
-
-
+            self._ready.clear()
+            self._failure = errors.ProgrammingError(
+                f"the rows that were not fetched are gone: {why}", hint="fetch all of them before, or stream them on a connection of their own"
+            )
+            self._stream._leave()

@@ -33,8 +33,8 @@ class AwaitedStream:
             except StopAsyncIteration:
                 return
 
-    def close(self) -> None:
-        await_only(self._stream.close())
+    def _leave(self) -> None:
+        self._stream._leave()
 
 
 async def _opened(stream: Any) -> Any:

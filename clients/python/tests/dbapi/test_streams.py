@@ -1,0 +1,89 @@
+"""Streams of named cursors that end before their last row: they never look like a complete result."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any, Callable
+
+import pytest
+
+from rowgate import dbapi
+
+Connect = Callable[..., dbapi.Connection]
+MANY = {
+    "postgres": "select n from generate_series(1, 30000) n",
+    "mysql": "select seq as n from seq_1_to_30000",
+    "sqlite": "with recursive s (n) as (select 1 union all select n + 1 from s where n < 30000) select n from s",
+}
+
+
+@pytest.fixture
+def stream(connect: Connect, table: str, backend: str) -> dbapi.Cursor:
+    """A cursor that has read 10 rows of a stream of 30,000, in a transaction with an insert."""
+    connection = connect()
+    connection.cursor().execute(f"insert into {table} values (1, 'one')")
+    assert connection.in_transaction
+    cursor = connection.cursor("rows").execute(MANY[backend])
+    assert cursor.fetchmany(10) == [(n,) for n in range(1, 11)]
+    return cursor
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_the_end_of_the_transaction_ends_the_rows_with_an_error(stream: dbapi.Cursor, end: str, table: str) -> None:
+    getattr(stream.connection, end)()
+    for read in (lambda: stream.fetchone(), lambda: stream.fetchmany(5), lambda: stream.fetchall(), lambda: list(stream)):
+        with pytest.raises(dbapi.ProgrammingError, match="the rows that were not fetched are gone"):
+            read()
+    cursor = stream.connection.cursor().execute(f"select count(*) from {table}")
+    assert cursor.fetchone() == (int(end == "commit"),)
+
+
+def test_closing_the_connection_or_the_cursor_does_too(stream: dbapi.Cursor, connect: Connect, table: str) -> None:
+    stream.close()
+    with pytest.raises(dbapi.InterfaceError, match="the cursor is closed"):
+        stream.fetchall()
+    again = stream.connection.cursor("again").execute(f"select id from {table}")
+    stream.connection.close()
+    with pytest.raises(dbapi.InterfaceError, match="closed"):
+        again.fetchall()
+
+
+def test_another_statement_leaves_the_rows_whole(stream: dbapi.Cursor, table: str) -> None:
+    stream.connection.cursor().execute(f"insert into {table} values (2, 'two')")
+    assert stream.fetchall() == [(n,) for n in range(11, 30001)]
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_a_stream_that_has_broken_off_raises_again(connect: Connect) -> None:
+    cursor = connect().cursor("rows")
+    cursor.execute("select 1 / (20000 - n) from generate_series(1, 30000) n")
+    with pytest.raises(dbapi.DataError):
+        cursor.fetchall()
+    with pytest.raises(dbapi.OperationalError, match="the rows have broken off: .*division by zero"):
+        while cursor.fetchone() is not None:
+            pass
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+@pytest.mark.parametrize("end", ["rollback", "close"])
+def test_leaving_a_long_stream_takes_no_time(connect: Connect, end: str) -> None:
+    connection = connect()
+    cursor: Any = connection.cursor("rows").execute("select n, repeat('x', 100) from generate_series(1, 2000000) n")
+    cursor.fetchone()
+    begun = time.monotonic()
+    cursor.close()
+    getattr(connection, end)()
+    assert time.monotonic() - begun < 0.5
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_a_commit_keeps_nothing_of_a_stream_in_memory(connect: Connect, table: str) -> None:
+    connection = connect()
+    connection.cursor().execute(f"insert into {table} values (1, 'one')")
+    cursor = connection.cursor("rows").execute("select n, repeat('x', 100) from generate_series(1, 500000) n")
+    cursor.fetchone()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    connection.commit()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
+    assert connection.cursor().execute(f"select count(*) from {table}").fetchone() == (1,)
