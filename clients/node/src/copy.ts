@@ -1,5 +1,6 @@
 import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { checkedText } from './checks.js';
 import { failureOf, StatusError } from './errors/failure.js';
 import { FeatureNotSupported } from './errors/reasons.js';
 import {
@@ -65,7 +66,9 @@ export function copyFormat(format: keyof typeof FORMATS | undefined): CopyFormat
 }
 
 export function copyText({ delimiter, nullText, header, quote, escape }: CopyText): MessageInitShape<typeof CopyTextOptionsSchema> {
-  return { delimiter, nullText, header, quote, escape };
+  const marks = { delimiter, quote, escape };
+  for (const [name, mark] of Object.entries(marks)) if (mark !== undefined) checkedText(name, mark);
+  return { ...marks, nullText, header };
 }
 
 type Start = Extract<MessageInitShape<typeof CopyInRequestSchema>['part'], { case: 'start' }>['value'];

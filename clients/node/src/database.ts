@@ -1,6 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { writeBatchStatements, type BatchStatement } from './batch.js';
+import { checkedCount, checkedKey, checkedNames, checkedSettings, checkedText, checkedTime } from './checks.js';
 import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions, type CopySource } from './copy.js';
 import { RowgateError } from './errors/error.js';
 import { failureOf, type CallNature } from './errors/failure.js';
@@ -11,7 +12,7 @@ import {
   COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
 } from './messages.js';
 import {
-  DEFAULT_TIMEOUT, isPlain, patience, queryOptions, settings, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
+  DEFAULT_TIMEOUT, isPlain, patience, queryOptions, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
   type QueryOptions, type RowOptions, type StreamOptions, type TransactionOptions,
 } from './options.js';
 import * as questions from './questions.js';
@@ -43,7 +44,9 @@ export class Database {
   /** @internal */
   constructor(private readonly transport: Transport, private readonly options: DatabaseOptions = {}, adaptation?: Adaptation) {
     this.adaptation = adaptation ?? { write: writeValue, typist: nativeTypist(options) };
-    this.dialectKnown = options.dialect;
+    if (options.database !== undefined) checkedText('database', options.database);
+    if (options.timeout !== undefined) checkedTime('timeout', options.timeout);
+    this.dialectKnown = checkedDialect(options.dialect);
     this.prefix = this.named(1);
   }
 
@@ -89,9 +92,9 @@ export class Database {
    * after what was not applied and may succeed later; with a `key` also after a commit whose outcome is unknown.
    */
   async transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    const isKeyed = options.key !== undefined;
+    const isKeyed = checkedKey(options.key) !== undefined;
     let last: { value: T } | undefined;
-    const repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: options.timeout };
+    const repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: limitOf(options) };
     return repeated(repetition, async (timeout) => {
       const { transaction, begun } = this.open({ ...options, timeout });
       try {
@@ -130,22 +133,20 @@ export class Database {
       throw needsGrpc('an interactive transaction', 'use db.batch([...]), which is one transaction, or connect over gRPC from a server');
     }
     const isReadOnly = options.readOnly === true;
+    const value = {
+      database,
+      transaction: transactionOptions(options),
+      idempotencyKey: checkedKey(options.key),
+      tag: options.tag ?? tag,
+      settings: options.settings && checkedSettings(options.settings),
+    };
     let call: TransactCall;
     try {
       call = new TransactCall(transport.duplex('Transact', limitsOf(options)), isReadOnly, this.adaptation.write);
     } catch (error) {
       throw failureOf(error, { isHarmless: true });
     }
-    const begun = call.command({
-      case: 'begin',
-      value: {
-        database,
-        transaction: transactionOptions(options),
-        idempotencyKey: options.key,
-        tag: options.tag ?? tag,
-        settings: options.settings && settings(options.settings),
-      },
-    });
+    const begun = call.command({ case: 'begin', value });
     return { transaction: new Transaction(call, this.context), begun };
   }
 
@@ -155,7 +156,7 @@ export class Database {
     if (!transport.duplex) throw needsGrpc('copyIn', 'use db.batch([...]) with inserts, or connect over gRPC from a server');
     const { schema, table, columns, format } = options;
     const start = {
-      database: this.options.database, schema, table, columns: columns && [...columns], format: copyFormat(format), text: copyText(options),
+      database: this.options.database, ...copyTable(schema, checkedText('table', table), columns), format: copyFormat(format), text: copyText(options),
       options: queryOptions(options as QueryOptions, this.options.tag),
     };
     let call;
@@ -182,7 +183,7 @@ export class Database {
   /** The notifications of channels (PostgreSQL), until the loop is left or the signal is aborted. */
   listen(channels: string | readonly string[], options: CallOptions = {}): AsyncGenerator<ListenEvent, void> {
     const request = toBinary(contract.ListenRequestSchema, create(contract.ListenRequestSchema, {
-      database: this.options.database, channels: typeof channels === 'string' ? [channels] : [...channels],
+      database: this.options.database, channels: checkedNames('channels', typeof channels === 'string' ? [channels] : channels),
     }));
     return listenEvents(async () => this.transport.serverStream('Listen', request, limitsOf(options)));
   }
@@ -238,7 +239,7 @@ export class Database {
   }
 
   private async unary(method: Method, request: Uint8Array, options: QueryOptions, nature: CallNature): Promise<Uint8Array> {
-    const timeout = options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT;
+    const timeout = checkedTime('timeout', options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT);
     const { signal } = options;
     const attempt = (left: number | undefined) => this.transport.unary(method, request, { timeout: patience(left), signal }).catch((error: unknown) => {
       throw failureOf(error, nature);
@@ -284,7 +285,8 @@ export class Database {
   private batchRequest(statements: readonly BatchStatement[], options: BatchOptions, dialect: Dialect | undefined): Uint8Array {
     const { maxAttempts, dryRun, readOnly, ...rest } = options;
     const own = toBinary(contract.ExecuteBatchRequestSchema, create(contract.ExecuteBatchRequestSchema, {
-      transaction: transactionOptions(options as TransactionOptions), maxAttempts, dryRun,
+      transaction: transactionOptions(options as TransactionOptions), dryRun,
+      maxAttempts: maxAttempts === undefined ? undefined : Number(checkedCount('maxAttempts', maxAttempts)),
     }));
     const writer = new BinaryWriter().raw(this.prefix).raw(own);
     writeBatchStatements(writer, 0x12, statements, this.adaptation.write, dialect);
@@ -294,7 +296,7 @@ export class Database {
   private copyOutRequest(source: CopySource, options: CopyOutOptions, dialect: Dialect | undefined): Uint8Array {
     const { schema, columns, format = 'csv', values = [] } = options;
     const writer = new BinaryWriter().raw(toBinary(contract.CopyOutRequestSchema, create(contract.CopyOutRequestSchema, {
-      database: this.options.database, schema, table: typeof source === 'string' ? source : '', columns: columns && [...columns],
+      database: this.options.database, ...copyTable(schema, typeof source === 'string' ? checkedText('table', source) : '', columns),
       format: copyFormat(format), text: copyText(options), options: queryOptions(options as QueryOptions, this.options.tag),
     })));
     if (typeof source !== 'string') {
@@ -323,6 +325,19 @@ export class Database {
 }
 
 // A stream, a listener and a transaction last as long as they are used, unless the call itself says otherwise.
-function limitsOf({ timeout, signal }: CallOptions): CallLimits {
-  return { timeout: patience(timeout), signal };
+const limitOf = ({ timeout }: CallOptions): number | undefined => (timeout === undefined ? undefined : checkedTime('timeout', timeout));
+
+function limitsOf(options: CallOptions): CallLimits {
+  return { timeout: patience(limitOf(options)), signal: options.signal };
 }
+
+const DIALECTS: readonly (Dialect | undefined)[] = ['postgres', 'sqlite', 'mysql', undefined];
+
+function checkedDialect(dialect: Dialect | undefined): Dialect | undefined {
+  if (DIALECTS.includes(dialect)) return dialect;
+  throw new TypeError(`dialect is postgres, sqlite or mysql (MariaDB's is mysql), not ${JSON.stringify(dialect)}`);
+}
+
+const copyTable = (schema: string | undefined, table: string, columns: readonly string[] | undefined) => ({
+  schema: schema === undefined ? undefined : checkedText('schema', schema), table, columns: columns && checkedNames('columns', columns, 'leave it out for all of them'),
+});

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { checkedCount, checkedKey, checkedSettings, checkedTime } from './checks.js';
 import {
   AccessMode, IsolationLevel, type QueryOptionsSchema, type TransactionOptionsSchema,
 } from './gen/rowgate/v1/database_pb.js';
@@ -106,7 +107,7 @@ export const DEFAULT_TIMEOUT = 30_000;
  * says what became of it, and that answer needs its way back.
  */
 export function patience(timeout: number | undefined): number | undefined {
-  return timeout === undefined || timeout === Infinity ? undefined : timeout + Math.min(5_000, Math.max(250, timeout * 0.1));
+  return timeout === undefined || timeout === Infinity ? undefined : Math.max(0, timeout) + Math.min(5_000, Math.max(250, timeout * 0.1));
 }
 
 type QueryOptionsInit = MessageInitShape<typeof QueryOptionsSchema>;
@@ -123,24 +124,27 @@ export function isPlain(options: object): boolean {
 /** The options of a call as the message has them; undefined where all are the defaults. */
 export function queryOptions(options: QueryOptions, tag: string | undefined): QueryOptionsInit | undefined {
   const init: QueryOptionsInit = {};
-  if (options.timeout !== undefined && options.timeout !== Infinity) init.timeout = durationFromMs(options.timeout);
-  if (options.maxRows !== undefined) init.maxRows = BigInt(options.maxRows);
-  if (options.maxBytes !== undefined) init.maxBytes = BigInt(options.maxBytes);
+  if (options.timeout !== undefined) init.timeout = duration('timeout', options.timeout);
+  if (options.maxRows !== undefined) init.maxRows = checkedCount('maxRows', options.maxRows);
+  if (options.maxBytes !== undefined) init.maxBytes = checkedCount('maxBytes', options.maxBytes);
   if (options.readOnly) init.accessMode = AccessMode.READ_ONLY;
   if (options.idempotent) init.idempotent = true;
-  if (options.key !== undefined) init.idempotencyKey = options.key;
+  if (options.key !== undefined) init.idempotencyKey = checkedKey(options.key);
   if (options.describeColumns) init.describeColumns = true;
-  if (options.settings) init.settings = settings(options.settings);
+  if (options.settings) init.settings = checkedSettings(options.settings);
   const label = options.tag ?? tag;
   if (label) init.tag = label;
   return Object.keys(init).length > 0 ? init : undefined;
 }
 
+function duration(name: string, given: number): ReturnType<typeof durationFromMs> | undefined {
+  const time = checkedTime(name, given);
+  return time === Infinity ? undefined : durationFromMs(time);
+}
+
 export function statementOptions(options: StatementOptions): QueryOptionsInit | undefined {
   return queryOptions(options as QueryOptions, undefined);
 }
-
-export const settings = (given: Record<string, string>) => Object.entries(given).map(([name, value]) => ({ name, value: String(value) }));
 
 const ISOLATION: Record<Isolation, IsolationLevel> = {
   'read committed': IsolationLevel.READ_COMMITTED,
@@ -156,7 +160,7 @@ export function transactionOptions(options: TransactionOptions): MessageInitShap
   }
   if (options.readOnly) init.accessMode = AccessMode.READ_ONLY;
   if (options.deferrable) init.deferrable = true;
-  if (options.idleTimeout !== undefined) init.idleTimeout = durationFromMs(options.idleTimeout);
-  if (options.maxDuration !== undefined) init.maxDuration = durationFromMs(options.maxDuration);
+  if (options.idleTimeout !== undefined) init.idleTimeout = duration('idleTimeout', options.idleTimeout);
+  if (options.maxDuration !== undefined) init.maxDuration = duration('maxDuration', options.maxDuration);
   return Object.keys(init).length > 0 ? init : undefined;
 }

@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { checkedText } from './checks.js';
 import { RowgateError } from './errors/error.js';
 import { HealthCheckRequestSchema, HealthCheckResponse_ServingStatus as Serving, HealthCheckResponseSchema } from './gen/grpc/health/v1/health_pb.js';
 import * as contract from './gen/rowgate/v1/database_pb.js';
@@ -37,8 +38,8 @@ const STATES: Partial<Record<contract.TransactionState, TransactionState>> = {
 
 export async function outcome(ask: Ask, database: string | undefined, of: { key: string } | { transactionToken: string }): Promise<TransactionState> {
   const handle = 'key' in of
-    ? { case: 'idempotencyKey' as const, value: of.key }
-    : { case: 'transactionToken' as const, value: of.transactionToken };
+    ? { case: 'idempotencyKey' as const, value: checkedText('key', of.key) }
+    : { case: 'transactionToken' as const, value: checkedText('transactionToken', of.transactionToken) };
   const schema = contract.GetTransactionOutcomeRequestSchema;
   const bytes = await ask('GetTransactionOutcome', toBinary(schema, create(schema, { database, handle })));
   return STATES[fromBinary(contract.GetTransactionOutcomeResponseSchema, bytes).state] ?? 'UNKNOWN';

@@ -21,7 +21,7 @@ export async function repeated<T>(repetition: Repetition, attempt: (timeout: num
   const { retries, timeout } = repetition;
   const start = Date.now();
   for (let number = 0; ; number += 1) {
-    const left = timeout === undefined ? undefined : timeout - (Date.now() - start);
+    const left = timeout === undefined ? undefined : Math.max(1, timeout - (Date.now() - start));
     try {
       return await attempt(left, number);
     } catch (error) {

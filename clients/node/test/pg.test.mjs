@@ -341,6 +341,8 @@ test('an address comes from a text, from a configuration, and from the environme
   const environment = { PGHOST: 'db', PGPORT: '1', PGDATABASE: 'shop' };
   assert.deepEqual(of(undefined, environment), ['db:1', 'shop', undefined, undefined]);
   assert.deepEqual(of(undefined, { ...environment, ROWGATE_ADDRESS: 'rowgate:2', ROWGATE_DATABASE: 'other' }), ['rowgate:2', 'other', undefined, undefined]);
+  // What is empty is not given, as with node-postgres.
+  assert.deepEqual(of({ host: '', port: '', database: '', token: '' }, environment), ['db:1', 'shop', undefined, undefined]);
   // A connection string goes before what stands beside it, as with node-postgres.
   assert.deepEqual(of({ connectionString: 'postgres://a/b', database: 'c', host: 'd', port: 5 }), ['a:5', 'b', undefined, undefined]);
   assert.deepEqual(of('postgres://a/b?sslmode=no-verify'), ['a:50051', 'b', undefined, { rejectUnauthorized: false }]);

@@ -110,27 +110,27 @@ export function timeoutOf(config: ClientConfig): number | undefined {
 
 export function targetOf(config: ClientConfig): Target {
   const { env } = process;
-  const address = config.address ?? addressOf(config, env);
+  const address = config.address || addressOf(config, env);
   const tls = tlsOf(config, address, env);
   refuseOptions(config.options ?? env.PGOPTIONS);
   const isSecure = Boolean(tls) || address.startsWith('https://');
   // A password of PostgreSQL's that is still there is no token: it stays here.
-  const token = config.token ?? env.ROWGATE_TOKEN ?? (isSecure ? config.password : undefined);
+  const token = config.token || env.ROWGATE_TOKEN || (isSecure && config.password) || undefined;
   return {
     address,
     options: {
-      database: config.database ?? env.ROWGATE_DATABASE ?? env.PGDATABASE ?? configDefaults().database, tls, token, dialect: config.dialect, tag: tagOf(config, env),
+      database: config.database || env.ROWGATE_DATABASE || env.PGDATABASE || configDefaults().database || undefined, tls, token, dialect: config.dialect, tag: tagOf(config, env),
       timeout: timeoutOf(config) ?? Infinity,
     },
   };
 }
 
 function addressOf({ host, port }: ClientConfig, env: NodeJS.ProcessEnv): string {
-  if (host === undefined && env.ROWGATE_ADDRESS) return env.ROWGATE_ADDRESS;
+  if (!host && env.ROWGATE_ADDRESS) return env.ROWGATE_ADDRESS;
   const other = configDefaults();
-  const name = host ?? env.PGHOST ?? other.host ?? '127.0.0.1';
+  const name = host || env.PGHOST || other.host || '127.0.0.1';
   const bracketed = name.includes(':') && !name.startsWith('[') ? `[${name}]` : name;
-  return `${bracketed}:${port ?? env.PGPORT ?? other.port ?? DEFAULT_PORT}`;
+  return `${bracketed}:${port || env.PGPORT || other.port || DEFAULT_PORT}`;
 }
 
 function tlsOf({ ssl }: ClientConfig, address: string, env: NodeJS.ProcessEnv): boolean | TlsOptions | undefined {

@@ -1,4 +1,5 @@
 import { fromBinary, fromJson, toBinary, toJson, type DescMessage, type JsonValue } from '@bufbuild/protobuf';
+import { checkedText } from '../checks.js';
 import { StatusError, type Status } from '../errors/failure.js';
 import { STATUS_CODES } from '../errors/error.js';
 import { HealthCheckRequestSchema, HealthCheckResponseSchema } from '../gen/grpc/health/v1/health_pb.js';
@@ -47,7 +48,8 @@ export class ConnectTransport implements Transport {
     this.encoding = options.encoding ?? 'proto';
     this.fetch = options.fetch ?? ((...request) => fetch(...request));
     this.headers = { 'connect-protocol-version': '1', ...options.headers };
-    if (options.token) {
+    if (options.token !== undefined) {
+      checkedText('token', options.token);
       const { protocol, hostname } = new URL(this.base);
       if (protocol !== 'https:' && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)) {
         throw new TypeError('a token is sent over https only\nhint: write https:// before the address');

@@ -1,4 +1,5 @@
 import * as grpc from '@grpc/grpc-js';
+import { checkedText } from '../checks.js';
 import { StatusError, statusOf, type Status } from '../errors/failure.js';
 import { pathOf, type CallLimits, type Duplex, type MessageSource, type Method, type Transport } from './transport.js';
 
@@ -72,6 +73,7 @@ export class GrpcTransport implements Transport {
       ...nameOverride(options.tls),
       ...options.channelOptions,
     };
+    if (options.token !== undefined && typeof options.token !== 'function') checkedText('token', options.token);
     const credentials = credentialsOf(isSecure, options);
     this.clients = Array.from({ length: Math.max(1, options.connections ?? 1) }, (_, index) =>
       new grpc.Client(target, credentials, index === 0 ? channel : { ...channel, 'grpc.use_local_subchannel_pool': 1 }));
@@ -152,7 +154,7 @@ const NO_TOKEN = 'there is no token for the call';
 function bearer(token: string | (() => string | Promise<string>)): Parameters<typeof grpc.credentials.createFromMetadataGenerator>[0] {
   const metadataOf = (text: string) => {
     const metadata = new grpc.Metadata();
-    metadata.set('authorization', `Bearer ${text}`);
+    metadata.set('authorization', `Bearer ${checkedText('token', text)}`);
     return metadata;
   };
   if (typeof token === 'string') {
@@ -160,7 +162,7 @@ function bearer(token: string | (() => string | Promise<string>)): Parameters<ty
     return (_, callback) => callback(null, known);
   }
   return (_, callback) => {
-    Promise.resolve().then(token).then((text) => callback(null, metadataOf(text)),
+    Promise.resolve().then(token).then(metadataOf).then((metadata) => callback(null, metadata),
       (error: Error) => callback(Object.assign(new Error(`${NO_TOKEN}: ${error.message}`), { code: grpc.status.UNAUTHENTICATED })));
   };
 }
