@@ -28,7 +28,7 @@ const RESTORE: &str = "\
 SQLite: FILE is checked and copied into the place of the database, which must not exist, or, with --force, must not be open in \
 a server. PostgreSQL: pg_restore runs in one transaction, so that a failure changes nothing; with --force it drops what is in the backup \
 before it creates it. MySQL and MariaDB: the database must be empty, or, with --force, has the tables of the backup dropped and created; \
-a failure leaves a part.
+a failure leaves a part. No statement waits for a lock for longer than databases.NAME.lock_timeout.
 
 Examples:
   rowgate restore main shop.backup

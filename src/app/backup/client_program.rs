@@ -8,8 +8,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use super::file_job::refused;
@@ -123,11 +123,43 @@ impl ClientProgram {
         control: &Control,
         look: impl Fn(),
     ) -> Result<Vec<String>> {
-        let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| {
+        let mut child = self.start(command)?;
+        self.end_of(&mut child, control, look).await
+    }
+
+    /// The same, with an input that it gets by a pipe: its own end ends the input, and so the program.
+    pub(super) async fn run_fed(
+        &self,
+        command: &mut Command,
+        control: &Control,
+        look: impl Fn(),
+        input: impl FnMut(&mut Vec<u8>) -> io::Result<bool> + Send + 'static,
+    ) -> Result<Vec<String>> {
+        let mut child = self.start(command.stdin(Stdio::piped()))?;
+        let fed = tokio::spawn(feed(child.stdin.take(), input));
+        let ran = self.end_of(&mut child, control, look).await?;
+        // A program that has ended takes nothing more.
+        match fed.await {
+            Ok(Ok(())) => Ok(ran),
+            Ok(Err(error)) => Err(refused("the file cannot be read to its end").with_cause(error)),
+            Err(error) => Err(refused("the file was not read to its end").with_cause(error)),
+        }
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Child> {
+        command.stderr(Stdio::piped()).spawn().map_err(|error| {
             refused(format!("cannot start {}", self.path.display())).with_cause(error)
-        })?;
+        })
+    }
+
+    async fn end_of(
+        &self,
+        child: &mut Child,
+        control: &Control,
+        look: impl Fn(),
+    ) -> Result<Vec<String>> {
         let errors = tokio::spawn(read_errors(child.stderr.take()));
-        let status = wait(&mut child, control, look).await?;
+        let status = wait(child, control, look).await?;
         let errors = errors.await.unwrap_or_default();
         let lines: Vec<_> = errors.lines().map(str::to_owned).collect();
         if status.success() {
@@ -158,6 +190,21 @@ async fn wait(child: &mut Child, control: &Control, look: impl Fn()) -> Result<E
             _ = looks.tick() => look(),
         }
     }
+}
+
+/// Writes the input of a program, until it takes no more. Fails where the input cannot be read.
+async fn feed(
+    pipe: Option<ChildStdin>,
+    mut input: impl FnMut(&mut Vec<u8>) -> io::Result<bool>,
+) -> io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    let mut piece = Vec::new();
+    while input(&mut piece)? {
+        if pipe.write_all(&piece).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Ends a program. At SIGTERM PostgreSQL's cancel what they have sent, which the server would go on with otherwise.

@@ -5,8 +5,12 @@
 
 mod client_login;
 mod client_program;
+mod dump_text;
 mod file_job;
+mod lock_watch;
+mod mysql_contents;
 mod mysql_dump;
+mod mysql_sequences;
 mod named_file;
 mod partial_file;
 mod postgres_archive;
@@ -18,15 +22,15 @@ use std::time::Instant;
 use super::admin_connections::open_admin;
 use super::backends::configured;
 use super::workers::single_threaded;
-use crate::backend::Interrupt;
+use crate::backend::{AdminConnection, Interrupt};
 use crate::config::{Config, Database, Target};
 use crate::error::Result;
 use file_job::Done;
 pub use file_job::{FileJob, Summary};
 use named_file::{check_destination, check_source};
 pub(crate) use partial_file::PartialFile;
+use supervision::Control;
 pub use supervision::Progress;
-use supervision::{Control, interrupted};
 
 /// Writes a backup of a database into a file. Blocks; must not be called from a runtime.
 ///
@@ -38,12 +42,15 @@ pub fn backup(config: &Config, job: &FileJob, report: &mut dyn FnMut(Progress)) 
     run(report, async |control| match &database.target {
         Target::Sqlite(target) => sqlite_file::backup(target, job, control).await,
         Target::Postgres(target) => {
-            let server = server(&job.database, database, &control).await?;
-            postgres_archive::backup(database, target, job, control, &server).await
+            let mut opened = Opened::open(&job.database, database, &control).await?;
+            let work =
+                postgres_archive::backup(database, target, job, &control, &mut *opened.connection);
+            work.await
         }
         Target::Mysql(target) => {
-            let server = server(&job.database, database, &control).await?;
-            mysql_dump::backup(database, target, job, control, &server).await
+            let mut opened = Opened::open(&job.database, database, &control).await?;
+            let work = mysql_dump::backup(database, target, job, &control, &mut *opened.connection);
+            work.await
         }
     })
 }
@@ -62,12 +69,16 @@ pub fn restore(
     run(report, async |control| match &database.target {
         Target::Sqlite(target) => sqlite_file::restore(target, job, control).await,
         Target::Postgres(target) => {
-            let server = server(&job.database, database, &control).await?;
-            postgres_archive::restore(database, target, job, control, &server).await
+            let mut opened = Opened::open(&job.database, database, &control).await?;
+            let work =
+                postgres_archive::restore(database, target, job, &control, &mut *opened.connection);
+            work.await
         }
         Target::Mysql(target) => {
-            let server = server(&job.database, database, &control).await?;
-            mysql_dump::restore(database, target, job, control, &server).await
+            let mut opened = Opened::open(&job.database, database, &control).await?;
+            let work =
+                mysql_dump::restore(database, target, job, &control, &mut *opened.connection);
+            work.await
         }
     })
 }
@@ -83,11 +94,17 @@ fn run(
     Ok(Summary { bytes: done.bytes, took: start.elapsed(), notes: done.notes })
 }
 
-/// The name and version of the server. A login that is refused is told here, before anything is made.
-async fn server(name: &str, database: &Database, control: &Control) -> Result<String> {
-    let (_interrupt, interruption) = Interrupt::new();
-    tokio::select! {
-        () = control.stopped() => Err(interrupted()),
-        opened = open_admin(name, database, &interruption) => Ok(opened?.server()),
+/// A connection to the server, for what its programs do not tell. A login that is refused is told here, before anything is made.
+struct Opened {
+    connection: Box<dyn AdminConnection>,
+    /// Kept, as the connection waits for it.
+    _interrupt: Interrupt,
+}
+
+impl Opened {
+    async fn open(name: &str, database: &Database, control: &Control) -> Result<Self> {
+        let (interrupt, interruption) = Interrupt::new();
+        let connection = control.or_interrupted(open_admin(name, database, &interruption)).await?;
+        Ok(Self { connection, _interrupt: interrupt })
     }
 }

@@ -9,9 +9,13 @@ use tokio::process::Command;
 
 use super::client_login::{PrivateDirectory, TlsFiles};
 use super::client_program::{ClientProgram, Wanted, numbers, position};
+use super::dump_text::{self, DumpFeed, DumpLook};
 use super::file_job::{Done, FileJob, refused};
+use super::mysql_contents::{self, Contents};
+use super::mysql_sequences::{Borrowed, borrowed_sequences};
 use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
+use crate::backend::AdminConnection;
 use crate::backend::network::{Credentials, Login};
 use crate::config::{Database, Host, MysqlTarget, Server, Tls, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,8 +32,9 @@ const END: &str = "-- Dump completed";
 const TAIL: u64 = 256;
 
 /// The content of a dump: one moment of tables with transactions, and all that belongs to the schema. Rows are read one by one,
-/// and bytes are in hexadecimal digits, which no connection converts.
-const CONTENT: [&str; 7] = [
+/// and bytes are in hexadecimal digits, which no connection converts. Under a lock on its table a default may not ask a sequence.
+const CONTENT: [&str; 8] = [
+    "--skip-add-locks",
     "--single-transaction",
     "--quick",
     "--routines",
@@ -44,24 +49,26 @@ pub(super) async fn backup(
     database: &Database,
     target: &MysqlTarget,
     job: &FileJob,
-    control: Control,
-    server: &str,
+    control: &Control,
+    server: &mut dyn AdminConnection,
 ) -> Result<Done> {
     let schema = schema_of(target)?;
-    let suits = |version: &str| rank(version, server);
-    let program = ClientProgram::find(&DUMP, &job.environment, suits).await?;
+    let program = find(&DUMP, job, server).await?;
+    let looked = control.or_interrupted(mysql_contents::look_at(server, &program.version));
+    let Contents { arguments, warnings } = looked.await?;
     let connection = Connection::new(database, target, job, &program).await?;
     let partial = PartialFile::create(&job.file, job.replaces)?;
     let mut command = connection.command(&program);
-    command.args(CONTENT);
+    command.args(CONTENT).args(arguments);
     if !is_mariadb(&program.version) {
         command.args(["--set-gtid-purged=OFF", "--loose-column-statistics=0"]);
     }
     command.args(["--", schema]).stdout(partial.for_writer()?);
     let look = || control.reached(partial.size(), 0);
     let mut notes = vec![program.told()];
-    let ran = program.run(&mut command, &control, look).await;
+    let ran = program.run(&mut command, control, look).await;
     notes.extend(ran.map_err(|error| partial.not_made(error))?);
+    notes.extend(warnings);
     check_end(partial.file(), partial.path())?;
     Ok(Done { bytes: partial.finish()?, notes })
 }
@@ -71,34 +78,96 @@ pub(super) async fn restore(
     database: &Database,
     target: &MysqlTarget,
     job: &FileJob,
-    control: Control,
-    server: &str,
+    control: &Control,
+    server: &mut dyn AdminConnection,
 ) -> Result<Done> {
     let schema = schema_of(target)?;
-    let suits = |version: &str| rank(version, server);
-    let program = ClientProgram::find(&CLIENT, &job.environment, suits).await?;
-    let mut file = File::open(&job.file).map_err(|error| cannot("open", &job.file, error))?;
+    let program = find(&CLIENT, job, server).await?;
+    let unread = |error| cannot("read", &job.file, error);
+    let file = File::open(&job.file).map_err(|error| cannot("open", &job.file, error))?;
     check_end(&file, &job.file)?;
-    file.rewind().map_err(|error| cannot("read", &job.file, error))?;
-    let connection = Connection::new(database, target, job, &program).await?;
-    if !job.replaces {
-        check_empty(&program, &connection, schema, &control).await?;
+    let DumpLook { source, elsewhere, first_change } =
+        dump_text::look_at(&file, schema).map_err(unread)?;
+    if let Some((line, other)) = elsewhere {
+        return Err(not_of_one(&job.file, line, &other, schema));
     }
-    let shared = file.try_clone().map_err(|error| cannot("open", &job.file, error))?;
+    if !job.replaces {
+        control.or_interrupted(check_empty(server, schema)).await?;
+    }
+    let connection = Connection::new(database, target, job, &program).await?;
     let mut command = connection.command(&program);
     // Without the client's own commands, such as one that runs a program.
-    command.args(["--binary-mode", "--", schema]).stdin(shared);
+    command.args([&*lock_timeouts(database), "--binary-mode", "--", schema]);
     let total = file.metadata().map_or(0, |metadata| metadata.len());
     let look = || control.reached(position(&file), total);
+    let source = source.filter(|source| source != schema);
+    let mut text = DumpFeed::new(&file, source).map_err(unread)?;
     let mut notes = vec![program.told()];
-    let ran = program.run(&mut command, &control, look).await;
-    notes.extend(ran.map_err(|error| error.with_hint(PARTIAL))?);
+    let ran = program.run_fed(&mut command, control, look, move |piece| text.read(piece)).await;
+    notes.extend(ran.map_err(|error| not_restored(error, first_change))?);
+    // Everything is restored by now.
+    let borrowed = borrowed_sequences(server).await.unwrap_or_default();
+    notes.extend(borrowed.iter().map(asks_elsewhere));
     Ok(Done { bytes: total, notes })
 }
 
-/// The hint for a restoration that has failed: no transaction holds definitions.
-const PARTIAL: &str = "The database holds a part of the backup. Restore again with --force, which drops and creates each table of \
-    the backup.";
+async fn find(
+    wanted: &Wanted,
+    job: &FileJob,
+    server: &dyn AdminConnection,
+) -> Result<ClientProgram> {
+    let server = server.server();
+    ClientProgram::find(wanted, &job.environment, |version| rank(version, &server)).await
+}
+
+/// The client's argument by which a statement waits for locks no longer than those of the server's own sessions: those that wait
+/// behind it would wait as long.
+fn lock_timeouts(database: &Database) -> String {
+    let seconds = database.lock_timeout.as_secs_f64().ceil().max(1.0);
+    format!("--init-command=SET lock_wait_timeout={seconds}, innodb_lock_wait_timeout={seconds}")
+}
+
+/// The error of a dump that writes to another database than the one to restore.
+fn not_of_one(file: &Path, line: u64, other: &str, schema: &str) -> Error {
+    let file = file.display();
+    let message = format!("{file}:{line}: the dump changes to the database {other}, not {schema}");
+    refused(message).with_hint(
+        "Nothing was changed. A dump made with --databases names its own: make one without, or name that database.",
+    )
+}
+
+/// The error of a restoration that has failed, with what it has left: no transaction holds definitions.
+fn not_restored(error: Error, first_change: Option<u64>) -> Error {
+    let line = error.message().split_once(" at line ").and_then(|(_, behind)| {
+        let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+        behind[..end].parse::<u64>().ok()
+    });
+    let is_unchanged = line.zip(first_change).is_some_and(|(line, first)| line <= first);
+    let waited = error.message().contains("ERROR 1205 ");
+    let left = match (is_unchanged, error.kind()) {
+        (true, _) => "Nothing was changed.".to_owned(),
+        (false, ErrorKind::Cancelled) => {
+            format!("The database may hold a part of the backup. {AGAIN}")
+        }
+        (false, _) => format!("The database holds a part of the backup. {AGAIN}"),
+    };
+    let advice = if waited { format!(" {BUSY}") } else { String::new() };
+    error.with_hint(format!("{left}{advice}"))
+}
+
+/// The hint for a restoration that has left a part.
+const AGAIN: &str = "Restore again with --force, which drops and creates each table of the backup.";
+
+/// The hint for a restoration that has waited for a lock.
+const BUSY: &str = "Another session holds a table: end its transaction, or raise databases.NAME.lock_timeout for this command.";
+
+fn asks_elsewhere(borrowed: &Borrowed) -> String {
+    let Borrowed { table, column, sequence } = borrowed;
+    format!(
+        "warning: the default of {table}.{column} takes its numbers from {sequence}, a sequence of another database. To give it \
+         one of its own: alter table {table} alter {column} set default nextval(NAME)"
+    )
+}
 
 fn schema_of(target: &MysqlTarget) -> Result<&str> {
     target.dbname.as_deref().ok_or_else(|| {
@@ -106,27 +175,20 @@ fn schema_of(target: &MysqlTarget) -> Result<&str> {
     })
 }
 
-/// Fails if a database has tables.
-async fn check_empty(
-    program: &ClientProgram,
-    connection: &Connection,
-    schema: &str,
-    control: &Control,
-) -> Result<()> {
-    let mut command = connection.command(program);
-    let count = "select if(count(*) = 0, 'empty', 'full') from information_schema.tables \
-                 where table_schema = database()";
-    command.args(["--batch", "--skip-column-names", "--execute", count, "--", schema]);
-    let answer = connection.directory.write("answer", "")?;
-    let into = File::create(&answer).map_err(|error| cannot("write", &answer, error))?;
-    command.stdout(into);
-    program.run(&mut command, control, || {}).await?;
-    let answer = std::fs::read_to_string(&answer).unwrap_or_default();
-    if answer.trim() == "empty" {
+/// The objects that a dump may replace, or add to.
+const OBJECTS: &str = "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()) \
+    + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = DATABASE()) \
+    + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = DATABASE())";
+
+/// Fails if a database has objects.
+async fn check_empty(server: &mut dyn AdminConnection, schema: &str) -> Result<()> {
+    let rows = server.run(OBJECTS).await?;
+    let count = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+    if count.as_deref() == Some("0") {
         return Ok(());
     }
     Err(refused(format!("the database {schema} is not empty")).with_hint(
-        "Restore into an empty database, or let --force drop and create again the tables of the backup.",
+        "Restore into an empty database, or let --force drop and create again the tables, views, routines and events of the backup.",
     ))
 }
 

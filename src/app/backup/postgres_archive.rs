@@ -1,7 +1,9 @@
 //! The backup of a PostgreSQL database: an archive of pg_dump's custom format, which pg_restore reads.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use tokio::process::Command;
 use super::client_login::{PrivateDirectory, TlsFiles};
 use super::client_program::{ClientProgram, Wanted, numbers, position};
 use super::file_job::{Done, FileJob, refused};
+use super::lock_watch::LockWatch;
 use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
+use crate::backend::AdminConnection;
 use crate::backend::network::{Credentials, Login};
 use crate::config::{Database, Host, PostgresTarget, TargetSession, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,22 +40,26 @@ pub(super) async fn backup(
     database: &Database,
     target: &PostgresTarget,
     job: &FileJob,
-    control: Control,
-    server: &str,
+    control: &Control,
+    server: &mut dyn AdminConnection,
 ) -> Result<Done> {
-    let suits = |version: &str| rank(version, server);
+    let version = server.server();
+    let suits = |own: &str| rank(own, &version);
     let program = ClientProgram::find(&DUMP, &job.environment, suits).await?;
+    let own_settings = control.or_interrupted(settings_of_database(server)).await?;
     let connection = Connection::new(database, target, job).await?;
     let partial = PartialFile::create(&job.file, job.replaces)?;
     let mut command = program.command();
     connection.apply(&mut command);
     command.args(["--format=custom", "--no-password"]).stdout(partial.for_writer()?);
+    command.arg(format!("--lock-wait-timeout={}", database.lock_timeout.as_millis()));
     let look = || control.reached(partial.size(), 0);
     let mut notes = vec![program.told()];
-    let ran = program.run(&mut command, &control, look).await;
-    notes.extend(ran.map_err(|error| partial.not_made(error))?);
+    let ran = program.run(&mut command, control, look).await;
+    notes.extend(ran.map_err(|error| with_advice(partial.not_made(error)))?);
+    notes.extend(own_settings);
     if let Some(reader) = program.sibling("pg_restore") {
-        list(&reader, partial.path(), &control).await?;
+        list(&reader, partial.path(), control).await?;
     }
     Ok(Done { bytes: partial.finish()?, notes })
 }
@@ -61,18 +69,21 @@ pub(super) async fn restore(
     database: &Database,
     target: &PostgresTarget,
     job: &FileJob,
-    control: Control,
-    server: &str,
+    control: &Control,
+    server: &mut dyn AdminConnection,
 ) -> Result<Done> {
-    let suits = |version: &str| rank(version, server);
+    let version = server.server();
+    let suits = |own: &str| rank(own, &version);
     let program = ClientProgram::find(&RESTORE, &job.environment, suits).await?;
     let file = open(&job.file)?;
-    list(&program, &job.file, &control).await?;
+    list(&program, &job.file, control).await?;
     let connection = Connection::new(database, target, job).await?;
     let mut command = program.command();
     connection.apply(&mut command);
+    let watch = LockWatch::new(database.lock_timeout);
+    command.env("PGAPPNAME", watch.session());
     let total = file.metadata().map_or(0, |metadata| metadata.len());
-    let shared = file.try_clone().map_err(|error| cannot("open", &job.file, error))?;
+    let mut archive = file.try_clone().map_err(|error| cannot("open", &job.file, error))?;
     command.args(["--format=custom", "--no-password", "--single-transaction", "--exit-on-error"]);
     command.arg(format!("--dbname={}", quoted(&target.dbname)));
     if job.replaces {
@@ -81,12 +92,61 @@ pub(super) async fn restore(
     if job.without_owners {
         command.args(["--no-owner", "--no-privileges"]);
     }
-    command.stdin(shared);
     let look = || control.reached(position(&file), total);
+    let input = move |piece: &mut Vec<u8>| {
+        piece.resize(PIECE, 0);
+        let read = archive.read(piece)?;
+        piece.truncate(read);
+        Ok(read > 0)
+    };
     let mut notes = vec![program.told()];
-    let ran = program.run(&mut command, &control, look).await;
-    notes.extend(ran.map_err(|error| not_restored(error, job.replaces))?);
+    let mut run = pin!(program.run_fed(&mut command, control, look, input));
+    let (ran, blocked) = tokio::select! {
+        biased;
+        ran = &mut run => (ran, None),
+        blocked = watch.cancel_when_blocked(server) => (run.await, Some(blocked)),
+    };
+    let ran = ran.map_err(|error| match blocked {
+        Some(blocked) if error.kind() != ErrorKind::Cancelled => blocked,
+        _ => not_restored(error, job.replaces),
+    });
+    notes.extend(ran?);
     Ok(Done { bytes: total, notes })
+}
+
+/// The error of a backup, with the advice for one that has waited for a lock.
+fn with_advice(error: Error) -> Error {
+    // The program has a timeout for its LOCK TABLE alone, as one of the statement.
+    if !["lock timeout", "statement timeout"].iter().any(|why| error.message().contains(why)) {
+        return error;
+    }
+    let made = error.hint().unwrap_or_default().to_owned();
+    error.with_hint(format!(
+        "{made} Another session holds the table: end its transaction, or raise databases.NAME.lock_timeout for this command."
+    ))
+}
+
+/// The bytes that are read at a time.
+const PIECE: usize = 256 << 10;
+
+/// The settings of the database itself, and of roles in it.
+const SETTINGS: &str = "SELECT DISTINCT pg_catalog.split_part(setting, '=', 1) \
+    FROM pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) AS setting \
+    WHERE s.setdatabase OPERATOR(pg_catalog.=) \
+        (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) ORDER BY 1";
+
+/// The warning of settings that belong to the database and not to what is in it: an archive does not have them.
+async fn settings_of_database(server: &mut dyn AdminConnection) -> Result<Option<String>> {
+    let rows = server.run(SETTINGS).await?;
+    let names: Vec<_> =
+        rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+    Ok((!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!(
+            "warning: settings of the database itself are not in the backup (ALTER DATABASE … SET, ALTER ROLE … IN DATABASE … \
+             SET): {names}"
+        )
+    }))
 }
 
 /// The error of a restoration, with what it has left. Only an error that the server tells is known to be before a COMMIT, or to be

@@ -50,6 +50,17 @@ impl Control {
         drop(stop.wait_for(|is_stopped| *is_stopped).await);
     }
 
+    /// Waits for the end of something that leaves nothing behind, unless the work is to stop.
+    pub(super) async fn or_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            () = self.stopped() => Err(interrupted()),
+            done = work => done,
+        }
+    }
+
     /// Tells of the progress.
     pub(super) fn reached(&self, done: u64, total: u64) {
         self.done.store(done, Ordering::Relaxed);

@@ -1,7 +1,9 @@
 //! `rowgate backup` and `rowgate restore`: copies of databases in use, interruptions, and passwords that nobody sees.
 
 mod mariadb;
+mod mariadb_contents;
 mod postgres;
+mod restorations;
 mod sqlite;
 
 use std::fs;
@@ -30,8 +32,13 @@ fn fail(directory: &Path, arguments: &[&str], url: &str) -> String {
 }
 
 fn run_on(directory: &Path, arguments: &[&str], url: &str) -> Output {
+    run_with(directory, arguments, url, &[])
+}
+
+/// The same with more of the environment.
+fn run_with(directory: &Path, arguments: &[&str], url: &str, more: &[(&str, &str)]) -> Output {
     let path = path_behind(directory).into_string().expect("text");
-    run(directory, arguments, &[("DATABASE_URL", url), ("PATH", &path)])
+    run(directory, arguments, &[&[("DATABASE_URL", url), ("PATH", &path)], more].concat())
 }
 
 fn said(output: &Output) -> String {
@@ -42,6 +49,7 @@ fn said(output: &Output) -> String {
 fn started(directory: &Path, file: &str, url: &str) -> Child {
     let mut command = rowgate(directory);
     command.args(["backup", "main", file]).env("DATABASE_URL", url).env("TMPDIR", directory);
+    command.env("ROWGATE__DATABASES__MAIN__LOCK_TIMEOUT", "10m");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the binary was built")
 }

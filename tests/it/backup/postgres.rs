@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::{fail, names, said, started, succeed};
+use super::{fail, names, run_with, said, started, succeed};
 use crate::harness::certificates::Certificates;
 use crate::harness::postgres::{PASSWORD, Postgres};
 use crate::harness::process::send;
@@ -70,6 +70,7 @@ async fn an_interrupted_restoration_tells_what_it_left() {
     holder.query("lock table t in access exclusive mode", &[]).await.expect("it is locked");
     let mut command = rowgate(directory);
     command.args(["restore", "main", "copy", "--force"]).env("DATABASE_URL", &url);
+    command.env("ROWGATE__DATABASES__MAIN__LOCK_TIMEOUT", "10m");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let restoring = command.spawn().expect("the binary was built");
     let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
@@ -158,6 +159,41 @@ async fn nobody_sees_the_password_and_an_interrupted_backup_leaves_nothing() {
     eventually("pg_dump is gone", START, || {
         (service.postgres().psql(waiting) == "0").then_some(())
     });
+}
+
+#[tokio::test]
+async fn a_backup_waits_for_a_lock_no_longer_than_it_may() {
+    let service = Service::start(Backend::Postgres).await;
+    service.postgres().psql("create table held (n integer)");
+    let mut holder = service.client.begin().await;
+    holder.query("lock table held in access exclusive mode", &[]).await.expect("it is locked");
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    let bounds = [("ROWGATE__DATABASES__MAIN__LOCK_TIMEOUT", "200ms")];
+    let output =
+        run_with(directory, &["backup", "main", "copy"], &service.postgres().url(), &bounds);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("held") && said.contains("raise databases.NAME.lock_timeout"), "{said}");
+    assert_eq!(names(directory, ""), [""; 0]);
+}
+
+#[test]
+fn settings_of_the_database_itself_are_named_as_missing() {
+    let postgres = Postgres::start();
+    postgres.psql(
+        "create table t (n int); create role app; create role other; \
+         create database beside; alter database beside set work_mem = '1MB'; alter role other set jit = off",
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    let told = succeed(directory, &["backup", "main", "copy"], &postgres.url());
+    assert!(!told.contains("warning"), "{told}");
+    postgres.psql("do $$ begin execute format('alter database %I set search_path = a, public', current_database()); \
+        execute format('alter role app in database %I set statement_timeout = 5', current_database()); end $$");
+    let told = succeed(directory, &["backup", "main", "copy", "--force"], &postgres.url());
+    assert!(told.contains("SET): search_path, statement_timeout"), "{told}");
+    assert!(told.contains("not in the backup"), "{told}");
 }
 
 #[test]
