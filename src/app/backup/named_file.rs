@@ -8,7 +8,7 @@ use super::file_job::refused;
 use super::partial_file::{BESIDE, cannot, directory_of, with_suffix};
 use crate::error::Result;
 
-/// Fails for a file that cannot be a backup. An empty one is a valid SQLite database without tables, and would take the place of
+/// Fails for what cannot be a backup: it is no file, or an empty one. That is a valid SQLite database without tables, and would take the place of
 /// a full one.
 pub(super) fn check_source(file: &Path) -> Result<()> {
     let shown = file.display();
@@ -26,7 +26,11 @@ pub(super) fn check_source(file: &Path) -> Result<()> {
         let message = format!("{shown} is a directory");
         return Err(refused(message).with_hint("Nothing was changed. Name the file of a backup."));
     }
-    if about.is_file() && about.len() == 0 {
+    if !about.is_file() {
+        let message = format!("{shown} is not a regular file");
+        return Err(refused(message).with_hint("Nothing was changed. Name the file of a backup."));
+    }
+    if about.len() == 0 {
         let message = format!("{shown} is empty: it is no backup");
         return Err(refused(message).with_hint("Nothing was changed. Restore another backup."));
     }
@@ -80,6 +84,9 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(why(&file).ends_with("shop.backup is empty: it is no backup"));
         assert!(why(directory.path()).ends_with("is a directory"));
+        for device in ["/dev/null", "/dev/zero"] {
+            assert!(why(Path::new(device)).ends_with("is not a regular file"));
+        }
         fs::write(&file, "x").unwrap();
         check_source(&file).unwrap();
     }

@@ -9,6 +9,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::file_job::refused;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,6 +45,7 @@ impl PartialFile {
     fn create_with(target: &Path, replaces: bool, mode: u32) -> Result<Self> {
         check_target(target, replaces)?;
         remove_stale(target)?;
+        survive_size_limits();
         let path = with_suffix(target, &format!("{PARTIAL}{}", std::process::id()));
         let cannot = |error| cannot("create", &path, error);
         let mut options = OpenOptions::new();
@@ -107,6 +111,15 @@ impl Drop for PartialFile {
     fn drop(&mut self) {
         // It has another name once it is whole.
         drop(remove_with_those_beside(&self.path));
+    }
+}
+
+/// Makes a write beyond the limit on the size of files (`ulimit -f`) an error. Otherwise its signal ends the process, and the
+/// partial file stays. The programs that it starts are ended by it as before.
+fn survive_size_limits() {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        // The handler stays behind this, which nobody waits for.
+        drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
     }
 }
 

@@ -24,11 +24,16 @@ pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Contro
             control.reached(done, total);
             !control.is_stopped()
         })?;
-        let Copied { damage, orphans } = look_at(partial.path(), &control)?;
+        let Copied { damage, orphans, is_bare } = look_at(partial.path(), &control)?;
         if let Some(damage) = damage {
             let message = format!("the copy is damaged: {damage}");
             return Err(Error::new(ErrorKind::DataLoss, message)
                 .with_hint("The database itself is: restore an earlier backup."));
+        }
+        if is_bare {
+            let message = format!("the database {} has no table", source.display());
+            return Err(refused(message)
+                .with_hint("No backup was made: look whether it is the database that you mean."));
         }
         control.check()?;
         Ok(Done { bytes: partial.finish()?, notes: warnings(orphans) })
@@ -75,11 +80,15 @@ pub(super) async fn restore(
             control.reached(done, total);
             !control.is_stopped()
         })?;
-        let Copied { damage, orphans } = look_at(partial.path(), &control)?;
+        let Copied { damage, orphans, is_bare } = look_at(partial.path(), &control)?;
         if let Some(damage) = damage {
             let message = format!("the backup {} is damaged: {damage}", file.display());
             return Err(Error::new(ErrorKind::DataLoss, message)
                 .with_hint("Nothing was changed. Restore another backup."));
+        }
+        if is_bare {
+            let message = format!("{} has no table: it is no backup", file.display());
+            return Err(refused(message).with_hint("Nothing was changed. Restore another backup."));
         }
         control.check()?;
         let bytes = replace(partial, &target)?;

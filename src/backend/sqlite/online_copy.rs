@@ -45,6 +45,8 @@ pub(crate) struct Copied {
     pub(crate) damage: Option<String>,
     /// The rows whose foreign keys point to nothing; `None` if there are none.
     pub(crate) orphans: Option<String>,
+    /// It has no table.
+    pub(crate) is_bare: bool,
 }
 
 /// Copies a database, as it is in one moment, into an empty file, by SQLite's online backup. `watch` is told the bytes that
@@ -119,11 +121,13 @@ pub(crate) fn check_copy(
         let found = statement.query_map([], |row| row.get(0))?;
         let found: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
         drop(statement);
-        Ok((found, orphans(&own)))
+        let is_bare =
+            read(&own, "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table')")?;
+        Ok((found, orphans(&own), is_bare))
     };
-    let (found, orphans) = check().map_err(|error| failed(path, error))?;
+    let (found, orphans, is_bare) = check().map_err(|error| failed(path, error))?;
     let damage = (found != ["ok"]).then(|| found.join("; "));
-    Ok(Copied { damage, orphans })
+    Ok(Copied { damage, orphans, is_bare })
 }
 
 /// The tables with rows whose foreign keys point to nothing. A definition that makes the check fail is told, too.
