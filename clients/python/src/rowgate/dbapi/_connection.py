@@ -258,14 +258,14 @@ class Connection(SessionModes):
     def _guarded(self, transaction: Any, commands: list[Any], timeout: Optional[float]) -> list[Any]:
         """Runs commands in one round trip; with savepoints, a failure leaves the transaction as it was before them."""
         limits = self._limits(timeout)
-        if not self._savepoints:
+        if self._statement_savepoint is None:
             return commits.run(transaction, commands, **limits)
-        return commits.run_in_savepoint(transaction, _SAVEPOINT, commands, **limits)
+        return commits.run_in_savepoint(transaction, self._statement_savepoint, commands, **limits)
 
-    def _run_many(self, transaction: Any, statements: list[Any], timeout: Optional[float]) -> list[Any]:
-        """The same for statements of many rows, many of which go in one message."""
-        name = _SAVEPOINT if self._savepoints else None
-        return commits.run_many(transaction, name, statements, **self._limits(timeout))
+    @property
+    def _statement_savepoint(self) -> Optional[str]:
+        """The savepoint to which a failed statement undoes itself; None without."""
+        return _SAVEPOINT if self._savepoints else None
 
     def _limits(self, timeout: Optional[float]) -> dict[str, Any]:
         limit = self._settings.timeout if timeout is None else timeout

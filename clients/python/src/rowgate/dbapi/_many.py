@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .. import _errors as errors
 from . import _casts as casts
+from . import _commit as commits
 from . import _packed
 from . import _paramstyle as paramstyles
 
@@ -50,11 +51,13 @@ class ManyRows:
         """As commands of a transaction."""
         return [("execute", sql, values) for sql, values in self._rows]
 
-    def run(self, connection: Connection, transaction: Any, timeout: Optional[float]) -> list[Any]:
+    def run(self, transaction: Any, savepoint: Optional[str], **limits: Any) -> list[Any]:
         """Runs them in a transaction. Packed rows are few statements, and large: each is a message."""
-        if self.are_packed:
-            return connection._guarded(transaction, self.commands(), timeout)
-        return connection._run_many(transaction, self._rows, timeout)
+        if not self.are_packed:
+            return commits.run_many(transaction, savepoint, self._rows, **limits)
+        if savepoint is None:
+            return commits.run(transaction, self.commands(), **limits)
+        return commits.run_in_savepoint(transaction, savepoint, self.commands(), **limits)
 
 
 def execute_many(connection: Connection, operation: str, parameters: list[Any], timeout: Optional[float]) -> int:
@@ -62,6 +65,7 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
     if not parameters:
         return 0
     rows = ManyRows(connection, operation, parameters)
+    limits = connection._limits(timeout)
 
     def alone() -> list[Any]:
         if rows.fit_a_batch:
@@ -69,7 +73,7 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
         # Too many for a batch: a transaction of their own, so that all are applied or none.
         connection._explicit = True
         try:
-            results = connection._run(rows.sql, lambda transaction: rows.run(connection, transaction, timeout))
+            results = connection._run(rows.sql, lambda transaction: rows.run(transaction, None, **limits))
         except BaseException:
             connection.rollback()
             raise
@@ -78,7 +82,7 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
 
     try:
         results = connection._run(
-            rows.sql, lambda transaction: rows.run(connection, transaction, timeout), alone
+            rows.sql, lambda transaction: rows.run(transaction, connection._statement_savepoint, **limits), alone
         )
     except errors.Error as error:
         if rows.are_packed:  # its number is that of a statement, and not that of a row
