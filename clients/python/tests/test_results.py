@@ -100,6 +100,22 @@ def test_a_write_tells_its_count(db: rowgate.Connection) -> None:
     db.query("drop table counted")
 
 
+def test_a_write_whose_result_is_not_as_expected_is_told_as_applied(db: rowgate.Connection) -> None:
+    db.query("drop table if exists unexpected")
+    db.query("create table unexpected (id integer primary key)")
+    with pytest.raises(rowgate.NoRowFound) as caught:
+        db.query("insert into unexpected values (1)").one()
+    assert caught.value.outcome == "APPLIED"
+    with pytest.raises(rowgate.NoRowFound) as caught, db.transaction() as tx:
+        tx.query("insert into unexpected values (2)").one()
+    assert caught.value.outcome == "NOT_APPLIED"
+    with pytest.raises(rowgate.MultipleRowsFound) as caught:
+        db.query("select 1 as n union all select 2").scalar()
+    assert caught.value.outcome == "NOT_APPLIED"
+    assert db.query("select id from unexpected").scalars() == [1]
+    db.query("drop table unexpected")
+
+
 def test_null_false_zero_and_empty_are_told_apart(postgres: rowgate.Connection) -> None:
     sql = (
         "select false, null::bool, 0, null::int, 0::float8, null::float8, '', null::text, ''::bytea, null::bytea,"

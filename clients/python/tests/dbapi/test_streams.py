@@ -87,3 +87,50 @@ def test_a_commit_keeps_nothing_of_a_stream_in_memory(connect: Connect, table: s
     connection.commit()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
     assert connection.cursor().execute(f"select count(*) from {table}").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_a_named_cursor_runs_what_returns_no_rows(connect: Connect, table: str, autocommit: bool) -> None:
+    connection = connect(autocommit=autocommit)
+    cursor = connection.cursor("rows").execute(f"insert into {table} values (1, 'one'), (2, 'two')")
+    assert (cursor.rowcount, cursor.description) == (2, None)
+    assert (cursor.fetchone(), cursor.fetchmany(3), cursor.fetchall()) == (None, [], [])
+    assert cursor.execute(f"update {table} set name = 'x' where id = 9").rowcount == 0
+    with pytest.raises(dbapi.IntegrityError) as caught:
+        cursor.execute(f"insert into {table} values (1, 'again')")
+    assert caught.value.outcome == "NOT_APPLIED"
+    if connection.backend == "postgres" and not autocommit:
+        connection.rollback()
+    connection.commit()
+    count = 0 if connection.backend == "postgres" and not autocommit else 2
+    assert connect().cursor().execute(f"select count(*) from {table}").fetchone() == (count,)
+
+
+@pytest.mark.parametrize("backend", ["mysql", "sqlite"], indirect=True)
+def test_a_stream_that_fails_leaves_the_transaction_as_it_was(connect: Connect, table: str, backend: str) -> None:
+    connection = connect()
+    cursor = connection.cursor()
+    cursor.execute(f"insert into {table} values (1, 'one')")
+    with pytest.raises(dbapi.ProgrammingError):
+        connection.cursor("rows").execute("select nothing from nowhere")
+    rows = connection.cursor("rows").execute(MANY[backend])
+    assert rows.fetchone() == (1,)
+    cursor.execute(f"insert into {table} values (2, 'two')")
+    if backend == "sqlite":
+        failing = connection.cursor("rows").execute(
+            "with recursive s (n) as (select 1 union all select n + 1 from s where n < 30000)"
+            " select case when n = 20000 then json('no') else n end from s"
+        )
+        with pytest.raises(dbapi.Error):
+            failing.fetchall()
+    rows.close()
+    connection.commit()
+    assert connect().cursor().execute(f"select count(*) from {table}").fetchone() == (2,)
+
+
+def test_fetching_behind_an_applied_write_does_not_say_that_it_is_not(connect: Connect, table: str) -> None:
+    for connection, outcome in ((connect(autocommit=True), "APPLIED"), (connect(), "NOT_APPLIED")):
+        cursor = connection.cursor().execute(f"insert into {table} values (%s, 'x')", (int(connection.autocommit),))
+        with pytest.raises(dbapi.ProgrammingError, match="no rows to fetch") as caught:
+            cursor.fetchone()
+        assert caught.value.outcome == outcome

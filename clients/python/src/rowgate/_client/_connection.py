@@ -89,7 +89,7 @@ class Connection(Caller):
         """Does what `query` does, with the parameters as one sequence."""
         request = _options.query_request(self.database, sql, parameters, options, self.tag)
         response = self._unary(self._methods.Query, request, options, request.options)
-        return result_of(response.result, self.planner, response.attempts, response.replayed)
+        return result_of(response.result, self.planner, response.attempts, response.replayed, applied=True)
 
     def stream(self, sql: str, *parameters: Any, **options: Unpack[CallOptions]) -> Stream:
         """Runs one statement and streams its rows in constant memory. Begins when it is first read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .._errors import InterfaceError
+from .._errors import InterfaceError, Outcome
 from .._values._decode import Column, DataType
 from . import _arrow
 from ._rows import NO_COLUMNS, Row, Shape, shape_of
@@ -25,10 +25,13 @@ class Result:
     It is a sequence of rows: it can be iterated over, measured with `len` and indexed.
     """
 
-    __slots__ = ("_message", "_rows", "_shape", "attempts", "command", "has_columns", "replayed", "rows_affected")
+    __slots__ = ("_is_applied", "_message", "_rows", "_shape", "attempts", "command", "has_columns", "replayed", "rows_affected")
 
-    def __init__(self, message: Any, shape: Shape, attempts: int = 1, replayed: bool = False) -> None:
+    def __init__(
+        self, message: Any, shape: Shape, attempts: int = 1, replayed: bool = False, applied: bool = False
+    ) -> None:
         self._message = message
+        self._is_applied = applied and bool(message.rows_affected)
         self._shape = shape
         self._rows: Optional[List[Any]] = None
         #: The number of rows that the statement inserted, updated or deleted.
@@ -75,7 +78,7 @@ class Result:
     def one(self) -> Any:
         """The only row; `NoRowFound` or `MultipleRowsFound` if there is not exactly one."""
         if len(self.rows) != 1:
-            raise _not_one(len(self.rows))
+            raise _not_one(len(self.rows), self._outcome())
         return self.rows[0]
 
     def one_or_none(self) -> Any:
@@ -86,8 +89,12 @@ class Result:
         """The first value of the only row."""
         row = self.one()
         if not row:
-            raise InterfaceError("the row has no columns")
+            raise InterfaceError("the row has no columns", outcome=self._outcome())
         return tuple.__getitem__(row, 0)
+
+    def _outcome(self) -> Outcome:
+        """The outcome of an error of a result that is not as expected: of a write outside of a transaction, it is applied."""
+        return Outcome.APPLIED if self._is_applied else Outcome.NOT_APPLIED
 
     def scalars(self) -> List[Any]:
         """The first value of each row."""
@@ -107,10 +114,10 @@ class Result:
         return _arrow.to_pandas(self.to_arrow(), options)
 
 
-def _not_one(count: int) -> InterfaceError:
+def _not_one(count: int, outcome: Outcome) -> InterfaceError:
     if count == 0:
-        return NoRowFound("one row was expected, and there is none: one_or_none() returns None then")
-    return MultipleRowsFound(f"one row was expected, and there are {count}: first() returns the first one")
+        return NoRowFound("one row was expected, and there is none: one_or_none() returns None then", outcome=outcome)
+    return MultipleRowsFound(f"one row was expected, and there are {count}: first() returns the first one", outcome=outcome)
 
 
 class BatchResult(List[Result]):
@@ -122,10 +129,10 @@ class BatchResult(List[Result]):
     replayed: bool = False
 
 
-def result_of(result_set: Any, planner: Any, attempts: int = 1, replayed: bool = False) -> Result:
-    """The result of a message `ResultSet`."""
+def result_of(result_set: Any, planner: Any, attempts: int = 1, replayed: bool = False, applied: bool = False) -> Result:
+    """The result of a message `ResultSet`; `applied` if it is that of a call, and not of a statement in a transaction."""
     shape = shape_of(result_set.columns, planner) if result_set.has_columns else NO_COLUMNS
-    return Result(result_set, shape, attempts, replayed)
+    return Result(result_set, shape, attempts, replayed, applied)
 
 
 def batch_result(response: Any, planner: Any) -> BatchResult:

@@ -83,6 +83,8 @@ class Connection(SessionModes):
         self._explicit = False
         self._key: Optional[str] = None
         self._streamed: Optional[StreamedRows] = None
+        # The stream has a savepoint before it, to which the transaction goes back when it fails.
+        self._stream_is_guarded = False
         self._lost: Optional[errors.Error] = None
         self._closed = False
 
@@ -224,13 +226,23 @@ class Connection(SessionModes):
         return result, more[0].rows[0][0] if more else None
 
     def _stream(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> StreamedRows:
+        """Streams the rows of a statement. One that returns none is read to its end: it has run then."""
+
         def in_transaction(transaction: Any) -> StreamedRows:
-            self._streamed = StreamedRows(transaction.open_stream(sql, values, **self._limits(timeout)))
+            limits = self._limits(timeout)
+            if self._savepoints:
+                commits.run(transaction, [("savepoint", _SAVEPOINT)], **limits)
+                self._stream_is_guarded = True
+            self._streamed = opened(transaction, limits)
             return self._streamed
 
-        return self._run(
-            sql, in_transaction, lambda: StreamedRows(self._database.open_stream(sql, values, **self._call_options(timeout)))
-        )
+        def opened(source: Any, limits: dict[str, Any]) -> StreamedRows:
+            streamed = StreamedRows(source.open_stream(sql, values, **limits))
+            if not streamed.has_columns:
+                streamed.keep()
+            return streamed
+
+        return self._run(sql, in_transaction, lambda: opened(self._database, self._call_options(timeout)))
 
     def _run(self, sql: str, in_transaction: Callable[[Any], T], alone: Callable[[], T] = _never) -> T:
         """Runs `in_transaction(transaction)`, or in autocommit `alone()`.
@@ -357,13 +369,16 @@ class Connection(SessionModes):
 
     def _end(self) -> None:
         self._transaction = self._streamed = self._lost = self._next_modes = None
-        self._explicit = False
+        self._explicit = self._stream_is_guarded = False
 
     def _finish_stream(self) -> None:
-        streamed, self._streamed = self._streamed, None
-        if streamed is not None and streamed.open:
-            with self._reading():
+        with self._reading():
+            streamed, self._streamed = self._streamed, None
+            if streamed is not None and streamed.open:
                 streamed.keep()
+            if self._stream_is_guarded:
+                commits.run(self._transaction, [("release", _SAVEPOINT)])
+                self._stream_is_guarded = False
 
     def _end_stream(self, why: str) -> None:
         """Ends a stream that was not read to its end, as psycopg2 does with its transaction."""
@@ -380,7 +395,16 @@ class Connection(SessionModes):
                 raise
             raise errors.ProgrammingError(str(error)) from error
         except errors.Error as error:
-            if self._transaction is not None and self._transaction.state == "lost":
-                self._transaction = self._streamed = None
-                self._lost = error
+            self._notice(error)
             raise
+
+    def _notice(self, error: errors.Error) -> None:
+        if self._transaction is None:
+            return
+        if self._transaction.state == "lost":
+            self._transaction = self._streamed = None
+            self._stream_is_guarded = False
+            self._lost = error
+        elif self._transaction.state == "failed" and self._stream_is_guarded:
+            self._stream_is_guarded = False
+            commits.run(self._transaction, [("rollback_to", _SAVEPOINT), ("release", _SAVEPOINT)])

@@ -20,11 +20,16 @@ Parameters = Union[Sequence[Any], Mapping[str, Any], None]
 _COUNTED = frozenset("INSERT UPDATE DELETE MERGE REPLACE COPY MOVE".split())
 
 
+def _written(result: Any) -> int:
+    """The rows that were written; -1 for a statement that writes none."""
+    is_counted = result.rows_affected or result.command.partition(" ")[0].upper() in _COUNTED
+    return int(result.rows_affected) if is_counted else -1
+
+
 def _count(result: Any) -> int:
     """The rows that were written, else those that were returned; -1 for a statement that does neither."""
-    if result.rows_affected or result.command.partition(" ")[0].upper() in _COUNTED:
-        return int(result.rows_affected)
-    return len(result.rows) if result.has_columns else -1
+    written = _written(result)
+    return len(result.rows) if written < 0 and result.has_columns else written
 
 
 class Cursor:
@@ -50,6 +55,8 @@ class Cursor:
         self.lastrowid: Optional[int] = None
         self.statusmessage: Optional[str] = None
         self._rows: Union[Rows, StreamedRows, None] = None
+        # The last statement ran outside of a transaction, or committed one.
+        self._is_applied = False
 
     # Statements
 
@@ -70,6 +77,7 @@ class Cursor:
             else:
                 result, self.lastrowid = self.connection._execute(sql, values, self.timeout)
                 self._take(result)
+            self._is_applied = not self.connection.in_transaction and (command is None or command.kind is control.Kind.COMMIT)
         return self
 
     def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters]) -> Cursor:
@@ -85,6 +93,7 @@ class Cursor:
             if self.name is not None:
                 raise errors.ProgrammingError("a named cursor cannot run executemany: use one without a name")
             self.rowcount = execute_many(self.connection, operation, list(seq_of_parameters), self.timeout)
+            self._is_applied = not self.connection.in_transaction
         return self
 
     def callproc(self, procname: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
@@ -108,9 +117,11 @@ class Cursor:
         self.rowcount = _count(result)
 
     def _take_stream(self, stream: StreamedRows) -> None:
+        self._rows = stream
         if stream.has_columns:
             self._describe(stream.columns)
-        self._rows = stream
+        else:  # it was read to its end, and fetching from it gives none, as with PyMySQL
+            self.statusmessage, self.rowcount = stream.summary.command, _written(stream.summary)
 
     def _describe(self, columns: Sequence[Any]) -> None:
         self.description = tuple((column.name, TypeCode.of(column), None, None, None, None, None) for column in columns)
@@ -119,8 +130,9 @@ class Cursor:
 
     def _fetching(self) -> Union[Rows, StreamedRows]:
         self._check()
-        if self._rows is None or self.description is None:
-            raise errors.ProgrammingError("there are no rows to fetch: the last statement returned none")
+        if self._rows is None:
+            outcome = errors.Outcome.APPLIED if self._is_applied else errors.Outcome.NOT_APPLIED
+            raise errors.ProgrammingError("there are no rows to fetch: the last statement returned none", outcome=outcome)
         return self._rows
 
     def fetchone(self) -> Optional[Any]:

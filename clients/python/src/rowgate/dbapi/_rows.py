@@ -52,6 +52,11 @@ class StreamedRows:
         self._failure: Optional[errors.Error] = None
 
     @property
+    def summary(self) -> Any:
+        """The counts of the statement, when it was read to its end."""
+        return self._stream.summary
+
+    @property
     def open(self) -> bool:
         """True while the stream has not been read to its end."""
         return self._batches is not None

@@ -25,6 +25,10 @@ class AwaitedStream:
         self.columns = self._stream.columns
         self.has_columns = self._stream.has_columns
 
+    @property
+    def summary(self) -> Any:
+        return self._stream.summary
+
     def batches(self) -> Iterator[list[Any]]:
         batches = self._stream.batches().__aiter__()
         while True:
