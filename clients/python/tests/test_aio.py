@@ -245,3 +245,18 @@ async def test_a_second_begin_is_refused_while_the_first_one_waits(address: str)
         assert answers[0] is tx and isinstance(answers[1], rowgate.InterfaceError)
         assert (await tx.query("select 1 as one")).scalar() == 1
         await tx.rollback()
+
+
+async def test_a_block_that_was_cancelled_between_its_commands_raises(address: str) -> None:
+    async def work(tx: aio.Transaction) -> str:
+        await tx.query("select 1")
+        asyncio.get_running_loop().call_soon(tx.cancel)
+        await asyncio.sleep(0.01)
+        return "done"
+
+    async with aio.connect(address) as db:
+        with pytest.raises(rowgate.InterfaceError, match="rolled back: it was cancelled"):
+            async with db.transaction() as tx:
+                await work(tx)
+        with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
+            await db.run_transaction(work)

@@ -235,6 +235,29 @@ def test_a_statement_is_cancelled_by_another_thread(db: rowgate.Connection) -> N
     assert raised.value.outcome == "NOT_APPLIED"
 
 
+def test_a_block_that_was_cancelled_between_its_commands_raises(db: rowgate.Connection, table: str) -> None:
+    def work(tx: rowgate.Transaction) -> str:
+        tx.query("insert into accounts values (1, 1)")
+        cancelling = threading.Thread(target=tx.cancel)
+        cancelling.start()
+        cancelling.join()
+        return "done"
+
+    with pytest.raises(rowgate.InterfaceError, match="rolled back: it was cancelled") as raised, db.transaction() as tx:
+        work(tx)
+    assert raised.value.outcome == "NOT_APPLIED"
+    with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
+        db.run_transaction(work)
+    with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
+        for attempt in db.transactions():
+            with attempt as tx, tx.savepoint():
+                work(tx)
+    with db.transaction() as tx:  # the block knows of its own rollback
+        work(tx)
+        tx.rollback()
+    assert cents(db) == []
+
+
 def test_commands_are_sent_ahead(db: rowgate.Connection, table: str) -> None:
     with db.transaction() as tx:
         results = tx.execute_many("insert into accounts values ($1, $2)", [(number, 0) for number in range(1000)])

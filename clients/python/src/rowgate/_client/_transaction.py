@@ -214,11 +214,13 @@ class Transaction:
     def rollback(self) -> None:
         """Rolls back. Does nothing if the transaction is over."""
         if self._unit.state not in LIVE:
+            self._unit.is_cancelled = False
             if self._unit.state == "lost":
                 self.cancel()
             return
         if self._awaited or self._unit.is_reading:
-            self.cancel()
+            self._unit.left()
+            self._end_call()
             return
         try:
             self._ask(rollback=_proto.Rollback())
@@ -313,7 +315,7 @@ class Transaction:
         if kind is None:
             if self._unit.state in LIVE:
                 self.commit()
-            elif self._unit.state == "lost":
+            elif self._unit.state == "lost" or self._unit.is_cancelled:
                 raise self._unit.error or self._unit.over()
         elif self._unit.state == "lost":
             self._end_call()

@@ -39,6 +39,8 @@ class Unit:
         self.planner = planner
         self.error: Optional[Error] = None
         self._sequence = 0
+        #: True when `cancel` has ended it: a block does not end as if it had committed
+        self.is_cancelled = False
         self._is_ending = False
         self._reading: Optional[Parts] = None
 
@@ -108,6 +110,11 @@ class Unit:
         return self.over()
 
     def cancelled(self) -> None:
+        """`cancel` has ended it, from anywhere."""
+        self.is_cancelled = self.is_cancelled or self.state in LIVE
+        self.left()
+
+    def left(self) -> None:
         """The caller has ended it: all is rolled back, unless a commit was sent."""
         if self.state in LIVE and self._is_ending:
             self.state = "lost"
@@ -118,7 +125,7 @@ class Unit:
     def over(self) -> Error:
         """The error of a command to a transaction that takes none."""
         if self.state != "lost" or self.error is None:
-            return InterfaceError(_STATES[self.state])
+            return InterfaceError(_STATES[self.state] + (": it was cancelled" if self.is_cancelled else ""))
         if isinstance(self.error, InterfaceError):
             return self.error
         return InterfaceError(f"{_STATES[self.state]}: {self.error.message}", outcome=self.error.outcome)
