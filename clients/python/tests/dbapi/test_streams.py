@@ -117,12 +117,11 @@ def test_a_stream_that_fails_leaves_the_transaction_as_it_was(connect: Connect, 
     assert rows.fetchone() == (1,)
     cursor.execute(f"insert into {table} values (2, 'two')")
     if backend == "sqlite":
-        failing = connection.cursor("rows").execute(
-            "with recursive s (n) as (select 1 union all select n + 1 from s where n < 30000)"
-            " select case when n = 20000 then json('no') else n end from s"
-        )
         with pytest.raises(dbapi.Error):
-            failing.fetchall()
+            connection.cursor("rows").execute(
+                "with recursive s (n) as (select 1 union all select n + 1 from s where n < 30000)"
+                " select case when n = 20000 then json('no') else n end from s"
+            ).fetchall()
     rows.close()
     connection.commit()
     assert connect().cursor().execute(f"select count(*) from {table}").fetchone() == (2,)
@@ -134,3 +133,28 @@ def test_fetching_behind_an_applied_write_does_not_say_that_it_is_not(connect: C
         with pytest.raises(dbapi.ProgrammingError, match="no rows to fetch") as caught:
             cursor.fetchone()
         assert caught.value.outcome == outcome
+
+
+def test_a_result_of_any_size_is_read_outside_of_a_transaction_too(connect: Connect, table: str, backend: str) -> None:
+    cursor = connect(autocommit=True).cursor()
+    for _ in range(2):
+        assert cursor.execute(MANY[backend]).fetchall() == [(n,) for n in range(1, 30001)]
+        assert cursor.rowcount == 30000 and cursor.description is not None
+    if backend == "sqlite":
+        reader = connect().cursor()
+        assert len(reader.execute(MANY[backend]).fetchall()) == 30000 and not reader.connection.in_transaction
+
+
+def test_a_write_of_many_rows_returns_them_all(connect: Connect, table: str, backend: str) -> None:
+    cursor = connect(autocommit=True).cursor()
+    values = ", ".join(f"({n}, 'x')" for n in range(20000))
+    assert cursor.execute(f"insert into {table} values {values}").rowcount == 20000
+    if backend == "mysql":  # which has no RETURNING for an update
+        cursor.execute(f"delete from {table}")
+        cursor.execute(f"insert into {table} values {values} returning id")
+    else:
+        cursor.execute(f"update {table} set name = 'y' returning id")
+    assert sorted(cursor.fetchall()) == [(n,) for n in range(20000)]
+    with pytest.raises(dbapi.IntegrityError) as caught:
+        cursor.execute(f"insert into {table} values (1, 'again') returning id")
+    assert caught.value.outcome == "NOT_APPLIED"

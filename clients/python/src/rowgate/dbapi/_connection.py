@@ -14,27 +14,21 @@ from . import _casts as casts
 from . import _commit as commits
 from . import _objects as objects
 from . import _paramstyle as paramstyles
-from ._control import Control, Kind, commits_by_itself, first_word
+from ._control import Control, Kind, commits_by_itself
 from ._cursor import Cursor
-from ._last_row import Written, last_row_query, returning_rowid
 from ._rows import StreamedRows
 from ._session_modes import SessionModes
 from ._settings import Settings, TransactionModes
+from ._statements import SAVEPOINT, Statements, never
+from ._text import only_reads
 
-# Statements that open no transaction on SQLite, where one that may write keeps others from writing. sqlite3 does the same.
-_READS = frozenset("SELECT VALUES PRAGMA EXPLAIN".split())
-_SAVEPOINT = "rowgate_statement"
 # The most times that a transaction begins.
 _ATTEMPTS = 4
 
 T = TypeVar("T")
 
 
-def _never() -> Any:
-    raise AssertionError("a statement of a transaction ran outside of it")
-
-
-class Connection(SessionModes):
+class Connection(Statements, SessionModes):
     """A connection of PEP 249.
 
     Its transaction is opened by the first statement and ends with `commit` or `rollback`. With `autocommit` each
@@ -65,6 +59,7 @@ class Connection(SessionModes):
         lock: Optional[Any] = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        Statements.__init__(self)
         self.backend = backend
         self._sleep = sleep
         self._database = database
@@ -77,14 +72,10 @@ class Connection(SessionModes):
         self._savepoints = settings.statement_savepoints
         if self._savepoints is None:
             self._savepoints = backend != "postgres"
-        # Inserts into tables of SQLite that have no rowid.
-        self._without_rowid: set[str] = set()
         self._transaction: Optional[Any] = None
         self._explicit = False
         self._key: Optional[str] = None
         self._streamed: Optional[StreamedRows] = None
-        # The stream has a savepoint before it, to which the transaction goes back when it fails.
-        self._stream_is_guarded = False
         self._lost: Optional[errors.Error] = None
         self._closed = False
 
@@ -193,58 +184,7 @@ class Connection(SessionModes):
             sql, values = paramstyles.bind(operation, parameters, self._cast)
         return sql, self._adapt(values)
 
-    def _execute(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> tuple[Any, Optional[int]]:
-        """Runs a statement; its result, and the id of the row that it inserted where the database has one."""
-        returning = returning_rowid(self.backend, sql)
-        if returning is not None and sql not in self._without_rowid:
-            try:
-                result, _ = self._execute_plain(returning, values, timeout)
-                return Written(result.rows_affected, result.command), result.rows[-1][0] if result.rows else None
-            except errors.Error as error:
-                if error.reason != "UNDEFINED_COLUMN":
-                    raise
-                self._without_rowid.add(sql)
-        return self._execute_plain(sql, values, timeout)
-
-    def _execute_plain(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> tuple[Any, Optional[int]]:
-        last = last_row_query(self.backend, sql)
-        commands: list[Any] = [("execute", sql, values)]
-        if last is not None:
-            commands.append(("execute", last, ()))
-
-        def in_transaction(transaction: Any) -> list[Any]:
-            if last is None and not self._savepoints:
-                return [transaction.execute(sql, values, **self._limits(timeout))]
-            return self._guarded(transaction, commands, timeout)
-
-        def alone() -> list[Any]:
-            if last is None:
-                return [self._database.execute(sql, values, **self._call_options(timeout))]
-            return list(self._database.batch([(sql, *values), last], **self._batch_options(timeout)))
-
-        result, *more = self._run(sql, in_transaction, alone)
-        return result, more[0].rows[0][0] if more else None
-
-    def _stream(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> StreamedRows:
-        """Streams the rows of a statement. One that returns none is read to its end: it has run then."""
-
-        def in_transaction(transaction: Any) -> StreamedRows:
-            limits = self._limits(timeout)
-            if self._savepoints:
-                commits.run(transaction, [("savepoint", _SAVEPOINT)], **limits)
-                self._stream_is_guarded = True
-            self._streamed = opened(transaction, limits)
-            return self._streamed
-
-        def opened(source: Any, limits: dict[str, Any]) -> StreamedRows:
-            streamed = StreamedRows(source.open_stream(sql, values, **limits))
-            if not streamed.has_columns:
-                streamed.keep()
-            return streamed
-
-        return self._run(sql, in_transaction, lambda: opened(self._database, self._call_options(timeout)))
-
-    def _run(self, sql: str, in_transaction: Callable[[Any], T], alone: Callable[[], T] = _never) -> T:
+    def _run(self, sql: str, in_transaction: Callable[[Any], T], alone: Callable[[], T] = never) -> T:
         """Runs `in_transaction(transaction)`, or in autocommit `alone()`.
 
         A transaction that ends with its first command has done nothing that the program knows of: it is tried again,
@@ -270,6 +210,7 @@ class Connection(SessionModes):
     def _guarded(self, transaction: Any, commands: list[Any], timeout: Optional[float]) -> list[Any]:
         """Runs commands in one round trip; with savepoints, a failure leaves the transaction as it was before them."""
         limits = self._limits(timeout)
+        self._last_id = None
         if self._statement_savepoint is None:
             return commits.run(transaction, commands, **limits)
         return commits.run_in_savepoint(transaction, self._statement_savepoint, commands, **limits)
@@ -277,7 +218,7 @@ class Connection(SessionModes):
     @property
     def _statement_savepoint(self) -> Optional[str]:
         """The savepoint to which a failed statement undoes itself; None without."""
-        return _SAVEPOINT if self._savepoints else None
+        return SAVEPOINT if self._savepoints else None
 
     def _limits(self, timeout: Optional[float]) -> dict[str, Any]:
         limit = self._settings.timeout if timeout is None else timeout
@@ -349,7 +290,7 @@ class Connection(SessionModes):
             return self._transaction
         if self._settings.autocommit and not self._explicit:
             return None
-        if self.backend == "sqlite" and not self._modes.readonly and first_word(sql) in _READS:
+        if self.backend == "sqlite" and not self._modes.readonly and only_reads(sql):
             return None
         self._transaction = self._begin()
         return self._transaction
@@ -365,6 +306,7 @@ class Connection(SessionModes):
             options["key"] = self._key
         transaction = self._database.transaction(**options)
         transaction.begin(wait=False)
+        self._last_id = 0
         return transaction
 
     def _end(self) -> None:
@@ -377,7 +319,7 @@ class Connection(SessionModes):
             if streamed is not None and streamed.open:
                 streamed.keep()
             if self._stream_is_guarded:
-                commits.run(self._transaction, [("release", _SAVEPOINT)])
+                commits.run(self._transaction, [("release", SAVEPOINT)])
                 self._stream_is_guarded = False
 
     def _end_stream(self, why: str) -> None:
@@ -407,4 +349,4 @@ class Connection(SessionModes):
             self._lost = error
         elif self._transaction.state == "failed" and self._stream_is_guarded:
             self._stream_is_guarded = False
-            commits.run(self._transaction, [("rollback_to", _SAVEPOINT), ("release", _SAVEPOINT)])
+            commits.run(self._transaction, [("rollback_to", SAVEPOINT), ("release", SAVEPOINT)])
