@@ -12,6 +12,7 @@ from typing import Any, Optional, TypeVar
 from .. import _errors as errors
 from . import _casts as casts
 from . import _commit as commits
+from . import _drop as drop
 from . import _objects as objects
 from . import _paramstyle as paramstyles
 from ._control import Control, Kind, commits_by_itself
@@ -232,6 +233,25 @@ class Connection(Statements, SessionModes):
 
     def _batch_options(self, timeout: Optional[float]) -> dict[str, Any]:
         return {**self._settings.call_options(timeout), **self._modes.options()}
+
+    @contextmanager
+    def _dropping(self, sql: str) -> Iterator[None]:
+        """Refuses a DROP TABLE of SQLite that would change other tables; in autocommit the check and it are one transaction."""
+        table = drop.dropped_table(sql) if self.backend == "sqlite" else None
+        if table is None:
+            yield
+            return
+        is_alone = self._settings.autocommit and not self._explicit and not self.in_transaction
+        self._explicit = self._explicit or is_alone
+        try:
+            drop.check_drop(table, lambda query, values: self._run(sql, lambda transaction: transaction.execute(query, values)))
+            yield
+        except BaseException:
+            if is_alone:
+                self.rollback()
+            raise
+        if is_alone:
+            self.commit()
 
     # The transaction
 

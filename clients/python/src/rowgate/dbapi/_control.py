@@ -7,9 +7,9 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, Optional
 
-_BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _NAME = r'(?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|[^\W\d][\w$]*)'
-_END = r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*$"
+END = r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*$"
 _WORK = r"(?:\s+(?:WORK|TRANSACTION))?"
 
 
@@ -36,7 +36,7 @@ class Control(NamedTuple):
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(_BLANK + text + _END, re.IGNORECASE | re.DOTALL)
+    return re.compile(BLANK + text + END, re.IGNORECASE | re.DOTALL)
 
 
 _MODES = (
@@ -52,12 +52,12 @@ _PATTERNS = (
     (Kind.RELEASE, _pattern(rf"RELEASE\s+(?:SAVEPOINT\s+)?{_NAME}")),
     (Kind.SET_TRANSACTION, _pattern(rf"SET\s+TRANSACTION\s+{_MODES}")),
 )
-_FIRST = re.compile(_BLANK + r"(?P<word>[A-Za-z]+)", re.DOTALL)
+_FIRST = re.compile(BLANK + r"(?P<word>[A-Za-z]+)", re.DOTALL)
 # Statements of MySQL that end the transaction before them, and are never a part of one.
 _COMMITTING = frozenset(
     "CREATE ALTER DROP TRUNCATE RENAME GRANT REVOKE ANALYZE OPTIMIZE REPAIR CHECK FLUSH LOCK UNLOCK".split()
 )
-_TEMPORARY = re.compile(_BLANK + r"(?:CREATE(?:\s+OR\s+REPLACE)?|DROP)\s+TEMPORARY\b", re.IGNORECASE | re.DOTALL)
+_TEMPORARY = re.compile(BLANK + r"(?:CREATE(?:\s+OR\s+REPLACE)?|DROP)\s+TEMPORARY\b", re.IGNORECASE | re.DOTALL)
 _WORDS = frozenset("BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE SET".split())
 
 

@@ -72,13 +72,18 @@ class Cursor:
                 self.statusmessage = command.kind.value
             elif self.connection._keep_setting(sql):
                 self.statusmessage = "SET"
-            elif self.name is not None:
-                self._take_stream(self.connection._stream(sql, values, self.timeout))
             else:
-                result, self.lastrowid = self.connection._execute(sql, values, self.timeout)
-                self._take(result)
+                with self.connection._dropping(sql):
+                    self._run(sql, values)
             self._is_applied = not self.connection.in_transaction and (command is None or command.kind is control.Kind.COMMIT)
         return self
+
+    def _run(self, sql: str, values: Sequence[Any]) -> None:
+        if self.name is not None:
+            self._take_stream(self.connection._stream(sql, values, self.timeout))
+        else:
+            result, self.lastrowid = self.connection._execute(sql, values, self.timeout)
+            self._take(result)
 
     def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters]) -> Cursor:
         """Runs a statement for each of the parameters, sent together; all of them are applied or none. Plain inserts become
