@@ -4,7 +4,7 @@ import { writeBatchStatements, type BatchStatement } from './batch.js';
 import { checkedCount, checkedKey, checkedNames, checkedSettings, checkedText, checkedTime } from './checks.js';
 import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions, type CopySource } from './copy.js';
 import { RowgateError } from './errors/error.js';
-import { failureOf, type CallNature } from './errors/failure.js';
+import { failureOf, unreadable, type CallNature } from './errors/failure.js';
 import * as contract from './gen/rowgate/v1/database_pb.js';
 import type { GetServerInfoResponse } from './gen/rowgate/v1/server_pb.js';
 import { listenEvents, type ListenEvent } from './listen.js';
@@ -12,13 +12,14 @@ import {
   COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
 } from './messages.js';
 import {
-  DEFAULT_TIMEOUT, isPlain, patience, queryOptions, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
+  DEFAULT_TIMEOUT, isPlain, queryOptions, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
   type QueryOptions, type RowOptions, type StreamOptions, type TransactionOptions,
 } from './options.js';
+import { patience, within, type WaitLimits } from './patience.js';
 import * as questions from './questions.js';
 import type { Description, TransactionState } from './questions.js';
 import type { Result, Row } from './result.js';
-import { repeated } from './retry.js';
+import { repeated, type Repetition } from './retry.js';
 import { DataStream, PartSource, RowStream } from './rows.js';
 import { compiled, Sql, sql, type StatementInput } from './sql.js';
 import { TransactCall } from './transact.js';
@@ -56,9 +57,9 @@ export class Database {
   async query<R = Row>(input: StatementInput, second?: readonly unknown[] | QueryOptions, third?: QueryOptions): Promise<Result<R>> {
     const { values, options } = statementArguments(input, second, third);
     const decoding = this.decoding(options);
-    const request = await this.built((dialect) => this.queryRequest(input, values, options, dialect));
+    const request = await this.built(options, (dialect) => this.queryRequest(input, values, options, dialect));
     const bytes = await this.unary('Query', request, options, { isHarmless: options.readOnly === true });
-    return readResults(bytes, decoding)[0]!;
+    return readAnswer(bytes, decoding, options.readOnly === true)[0]!;
   }
 
   /** A tag: await db.sql`select name from users where id = ${id}`. */
@@ -71,7 +72,7 @@ export class Database {
   stream<R = Row>(input: StatementInput, second?: readonly unknown[] | StreamOptions, third?: StreamOptions): RowStream<R> {
     const { values, options } = statementArguments(input, second, third);
     const open = async () => {
-      const query = await this.built((dialect) => this.streamQuery(input, values, options, dialect));
+      const query = await this.built(options, (dialect) => this.streamQuery(input, values, options, dialect));
       const request = new BinaryWriter().uint32(0x0a).bytes(query).finish();
       return this.transport.serverStream('StreamQuery', request, limitsOf(options));
     };
@@ -82,9 +83,9 @@ export class Database {
   /** Runs statements in one transaction and one round trip: all of them are applied, or none is. */
   async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<Result[]> {
     const decoding = this.decoding(options);
-    const request = await this.built((dialect) => this.batchRequest(statements, options, dialect));
+    const request = await this.built(options, (dialect) => this.batchRequest(statements, options, dialect));
     const isHarmless = options.readOnly === true || options.dryRun === true;
-    return readResults(await this.unary('ExecuteBatch', request, options, { isHarmless }), decoding);
+    return readAnswer(await this.unary('ExecuteBatch', request, options, { isHarmless }), decoding, isHarmless);
   }
 
   /**
@@ -94,14 +95,21 @@ export class Database {
   async transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     const isKeyed = checkedKey(options.key) !== undefined;
     let last: { value: T } | undefined;
-    const repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: limitOf(options) };
+    const repetition: Repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: limitOf(options) };
     return repeated(repetition, async (timeout) => {
       const { transaction, begun } = this.open({ ...options, timeout });
       try {
         // Without a key nothing waits for the beginning: its failure is that of the first statement, or of the commit.
         if (isKeyed) await begun;
         else begun.catch(() => {});
-        const value = await work(transaction);
+        let value: T;
+        try {
+          value = await work(transaction);
+        } catch (error) {
+          repetition.isFinal = transaction.mayBeApplied;
+          throw error;
+        }
+        // One that the function has committed itself is what it is.
         await transaction.commit().catch((error: unknown) => {
           const isInDoubt = error instanceof RowgateError && error.outcome === 'UNKNOWN';
           last = isInDoubt ? { value } : undefined;
@@ -147,7 +155,7 @@ export class Database {
       throw failureOf(error, { isHarmless: true });
     }
     const begun = call.command({ case: 'begin', value });
-    return { transaction: new Transaction(call, this.context), begun };
+    return { transaction: new Transaction(call, { ...this.context, scopes: transport.scopes! }), begun };
   }
 
   /** Copies rows or data into a table: all of them, or none. */
@@ -165,7 +173,7 @@ export class Database {
     } catch (error) {
       throw failureOf(error, { isHarmless: true });
     }
-    return copyIn(call, start, data, format !== undefined && format !== 'rows', () => this.dialect());
+    return copyIn(call, start, data, format !== undefined && format !== 'rows', () => within(this.dialect(), options));
   }
 
   /**
@@ -175,7 +183,7 @@ export class Database {
   copyOut<R = unknown[]>(source: CopySource, options: CopyOutOptions & { format: 'rows' }): RowStream<R>;
   copyOut(source: CopySource, options?: CopyOutOptions): DataStream;
   copyOut(source: CopySource, options: CopyOutOptions = {}): DataStream | RowStream<unknown> {
-    const open = async () => this.transport.serverStream('CopyOut', await this.built((dialect) => this.copyOutRequest(source, options, dialect)), limitsOf(options));
+    const open = async () => this.transport.serverStream('CopyOut', await this.built(options, (dialect) => this.copyOutRequest(source, options, dialect)), limitsOf(options));
     const parts = new PartSource(open, new PartReader(COPY_OUT_PARTS, this.decoding({ rowMode: 'array' })), { isHarmless: true });
     return options.format === 'rows' ? new RowStream(parts) : new DataStream(parts);
   }
@@ -223,7 +231,7 @@ export class Database {
     this.transport.close();
   }
 
-  private readonly context: TransactionContext = {
+  private readonly context: Omit<TransactionContext, 'scopes'> = {
     decoding: (options) => this.decoding(options),
     dialect: () => this.dialect(),
     knownDialect: () => this.dialectKnown,
@@ -258,12 +266,12 @@ export class Database {
   }
 
   // Builds a request again with the dialect where its form depends on it.
-  private async built(build: (dialect: Dialect | undefined) => Uint8Array): Promise<Uint8Array> {
+  private async built(limits: WaitLimits, build: (dialect: Dialect | undefined) => Uint8Array): Promise<Uint8Array> {
     try {
       return build(this.dialectKnown);
     } catch (error) {
       if (error !== NEEDS_DIALECT) throw error;
-      return build(await this.dialect());
+      return build(await within(this.dialect(), limits));
     }
   }
 
@@ -329,6 +337,15 @@ const limitOf = ({ timeout }: CallOptions): number | undefined => (timeout === u
 
 function limitsOf(options: CallOptions): CallLimits {
   return { timeout: patience(limitOf(options)), signal: options.signal };
+}
+
+// What cannot be read has been done all the same.
+function readAnswer(bytes: Uint8Array, decoding: Decoding, isHarmless: boolean): Result<any>[] {
+  try {
+    return readResults(bytes, decoding);
+  } catch (error) {
+    throw unreadable(error, isHarmless ? 'NOT_APPLIED' : 'APPLIED');
+  }
 }
 
 const DIALECTS: readonly (Dialect | undefined)[] = ['postgres', 'sqlite', 'mysql', undefined];

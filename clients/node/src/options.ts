@@ -80,9 +80,20 @@ export interface TransactionOptions extends CallOptions, RepeatOptions, KeyOptio
 }
 
 export interface StatementOptions extends RowOptions {
-  /** Milliseconds after which the statement ends; the transaction stays open. */
+  /**
+   * Milliseconds after which the statement ends; the transaction stays open. When no answer comes, not even that one, the transaction
+   * is given up a little later.
+   */
   timeout?: number;
+  /** Cancels the statement by giving the whole transaction up. */
+  signal?: AbortSignal;
   tag?: string;
+}
+
+/** For what has no statement: a savepoint, a commit. */
+export interface CommandOptions {
+  /** Milliseconds for the answer: a little later the transaction is given up. A commit is then of unknown outcome. */
+  timeout?: number;
 }
 
 /** What a connection is made with, whatever carries it. */
@@ -101,14 +112,6 @@ export interface DatabaseOptions extends ValueOptions {
 
 /** The default of `timeout`, in milliseconds. */
 export const DEFAULT_TIMEOUT = 30_000;
-
-/**
- * The milliseconds after which a call is given up here, for the timeout that the server is told: it ends the statement in time and
- * says what became of it, and that answer needs its way back.
- */
-export function patience(timeout: number | undefined): number | undefined {
-  return timeout === undefined || timeout === Infinity ? undefined : Math.max(0, timeout) + Math.min(5_000, Math.max(250, timeout * 0.1));
-}
 
 type QueryOptionsInit = MessageInitShape<typeof QueryOptionsSchema>;
 

@@ -7,6 +7,8 @@ export interface Repetition {
   readonly signal?: AbortSignal;
   /** Milliseconds for all attempts together. */
   readonly timeout?: number;
+  /** True once an attempt has done what must not be done again, whatever it fails with. */
+  isFinal?: boolean;
 }
 
 const FIRST_PAUSE = 100;
@@ -25,7 +27,7 @@ export async function repeated<T>(repetition: Repetition, attempt: (timeout: num
     try {
       return await attempt(left, number);
     } catch (error) {
-      const pause = number < retries ? pauseAfter(error, repetition.isKeyed, number) : undefined;
+      const pause = number < retries && !repetition.isFinal ? pauseAfter(error, repetition.isKeyed, number) : undefined;
       if (pause === undefined || (left !== undefined && Date.now() - start + pause >= timeout!)) throw error;
       await rest(pause, repetition.signal, error);
     }

@@ -1,4 +1,4 @@
-import { failure, failureOf, type CallNature } from './errors/failure.js';
+import { failure, failureOf, unreadable, type CallNature } from './errors/failure.js';
 import type { PartReader, StreamPart } from './messages.js';
 import type { MessageSource } from './transport/transport.js';
 import type { Column } from './values/types.js';
@@ -29,7 +29,7 @@ export class PartSource {
     try {
       this.source ??= await this.open();
       for (let bytes = await this.source.next(); bytes; bytes = await this.source.next()) {
-        const part = this.reader.read(bytes);
+        const part = this.read(bytes);
         if (part.kind === 'rows' || part.kind === 'data') return part;
         if (part.kind === 'header') this.columns = part.columns;
         if (part.kind === 'summary') this.summary = { rowsAffected: part.rowsAffected, command: part.command, rowCount: part.rowCount };
@@ -46,6 +46,15 @@ export class PartSource {
 
   cancel(): void {
     this.source?.cancel();
+  }
+
+  // The statement is cancelled, and nobody knows how far it is.
+  private read(bytes: Uint8Array): StreamPart {
+    try {
+      return this.reader.read(bytes);
+    } catch (error) {
+      throw unreadable(error, this.nature.isHarmless ? 'NOT_APPLIED' : 'UNKNOWN');
+    }
   }
 }
 

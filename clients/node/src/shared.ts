@@ -10,10 +10,10 @@ export { Sql, sql, type Statement, type StatementInput } from './sql.js';
 export type { ListenEvent } from './listen.js';
 export type { CopyData, CopyInOptions, CopyInResult, CopyOutOptions } from './copy.js';
 export type {
-  BatchOptions, CallOptions, DatabaseOptions, Isolation, QueryOptions, StatementOptions, StreamOptions, TransactionOptions,
+  BatchOptions, CallOptions, CommandOptions, DatabaseOptions, Isolation, QueryOptions, StatementOptions, StreamOptions, TransactionOptions,
 } from './options.js';
 export { RowgateError, type FieldViolation, type Outcome, type StatusCode } from './errors/error.js';
-export { TransportFailure } from './errors/failure.js';
+export { TransactionBusy, TransportFailure, UnreadableResult } from './errors/failure.js';
 export * from './errors/reasons.js';
 export { json, Json, record, resultOf, SqlRecord, withLowerBounds } from './values/composite.js';
 export { Instant } from './values/instant.js';

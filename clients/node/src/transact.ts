@@ -1,11 +1,12 @@
 import { toBinary, type MessageInitShape, create } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { writeBatchStatements, type BatchStatement } from './batch.js';
-import { failure, failureOf, statusOf } from './errors/failure.js';
+import { failure, failureOf, StatusError, statusOf, unreadable } from './errors/failure.js';
 import { TransactRequestSchema, QueryOptionsSchema } from './gen/rowgate/v1/database_pb.js';
 import { readResultSet, TRANSACT_QUERY_FIELDS, writeStatement, type Decoding, type Part } from './messages.js';
 import type { StatementOptions } from './options.js';
 import { statementOptions } from './options.js';
+import { Countdown, type WaitLimits } from './patience.js';
 import type { Statement } from './sql.js';
 import type { Duplex } from './transport/transport.js';
 import type { Dialect, ParameterWriter } from './values/encode.js';
@@ -21,9 +22,14 @@ interface Pending {
   readonly decoding: Decoding | undefined;
   readonly sink: Sink | undefined;
   decoder: Part['decoder'];
+  /** How long its replies are waited for; without end where it has none. */
+  countdown: Countdown | undefined;
   resolve(): void;
   reject(error: unknown): void;
 }
+
+/** Milliseconds for the end of a stream whose last reply has come. */
+const LAST_WAIT = 1_000;
 
 // Fields of TransactResponse.
 const RESULT = 3;
@@ -35,6 +41,7 @@ export class TransactCall {
   private sequence = 0;
   private readonly pending: Pending[] = [];
   private isReading = false;
+  private isWaiting = false;
   private isCommitSent = false;
   private end: unknown;
   /** Called once, when the stream has ended, however it did. */
@@ -48,11 +55,11 @@ export class TransactCall {
   }
 
   /** Sends a command that returns nothing. */
-  command(command: Command): Promise<void> {
+  command(command: Command, limits: WaitLimits = {}): Promise<void> {
     const sequence = (this.sequence += 1);
     const isLast = command.case === 'commit' || command.case === 'rollback';
     if (command.case === 'commit') this.isCommitSent = true;
-    const reply = this.ask(toBinary(TransactRequestSchema, create(TransactRequestSchema, { sequence, command })), sequence);
+    const reply = this.ask(toBinary(TransactRequestSchema, create(TransactRequestSchema, { sequence, command })), sequence, undefined, undefined, limits);
     // With it in one write: nothing may come behind it.
     if (isLast) this.duplex.end();
     return reply;
@@ -68,7 +75,7 @@ export class TransactCall {
     if (chosen) writer.uint32(0x1a).bytes(toBinary(QueryOptionsSchema, create(QueryOptionsSchema, chosen)));
     const message = writer.join().finish();
     this.sequence = sequence;
-    return this.ask(message, sequence, decoding, sink);
+    return this.ask(message, sequence, decoding, sink, options);
   }
 
   /** Sends statements together; the result of each goes to `sink`. */
@@ -81,22 +88,45 @@ export class TransactCall {
     if (chosen) writer.uint32(0x12).bytes(toBinary(QueryOptionsSchema, create(QueryOptionsSchema, chosen)));
     const message = writer.join().finish();
     this.sequence = sequence;
-    return this.ask(message, sequence, decoding, sink);
+    return this.ask(message, sequence, decoding, sink, options);
   }
 
   /** Gives the transaction up: it is rolled back, unless its commit was sent. */
   cancel(): void {
-    this.duplex.cancel();
-    this.finish(failure({ code: 1, message: 'the transaction was given up', details: [] }, this.nature()));
+    this.giveUp(1, 'the transaction was given up');
   }
 
-  private ask(message: Uint8Array, sequence: number, decoding?: Decoding, sink?: Sink): Promise<void> {
+  private ask(message: Uint8Array, sequence: number, decoding: Decoding | undefined, sink: Sink | undefined, { timeout, signal }: WaitLimits): Promise<void> {
     if (this.end !== undefined) return Promise.reject(this.end);
-    return new Promise<void>((resolve, reject) => {
-      this.pending.push({ sequence, decoding, sink, decoder: undefined, resolve, reject });
+    if (signal?.aborted) return Promise.reject(failure({ code: 1, message: 'the signal was aborted before the call', details: [], cause: signal.reason }, { isHarmless: true }));
+    const countdown = Countdown.of(timeout);
+    const onAbort = () => this.giveUp(1, 'the signal was aborted, and the transaction was given up with the statement', signal!.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const reply = new Promise<void>((resolve, reject) => {
+      this.pending.push({ sequence, decoding, sink, decoder: undefined, countdown, resolve, reject });
       void this.duplex.send(message);
       if (!this.isReading) void this.readReplies();
     });
+    this.hurry(countdown);
+    return signal ? reply.finally(() => signal.removeEventListener('abort', onAbort)) : reply;
+  }
+
+  // The beginning, which nobody waits for by itself, has the time of the statement behind it.
+  private hurry(countdown: Countdown | undefined): void {
+    const head = this.pending[0];
+    if (!countdown || head?.sequence !== 1 || head.countdown) return;
+    head.countdown = countdown;
+    if (this.isWaiting) this.start(countdown);
+  }
+
+  private start(countdown: Countdown | undefined): void {
+    countdown?.start(() => this.giveUp(4, 'no answer came in time, and the transaction was given up'));
+  }
+
+  // What it has done is rolled back, unless its commit was sent.
+  private giveUp(code: number, message: string, cause?: unknown): void {
+    this.duplex.cancel();
+    this.finish(failure({ code, message, details: [], cause }, this.nature()));
   }
 
   // Reads while somebody waits, and after the end of the transaction to the status.
@@ -104,7 +134,7 @@ export class TransactCall {
     this.isReading = true;
     try {
       while (this.pending.length > 0) {
-        const bytes = await this.duplex.next();
+        const bytes = await this.next();
         if (!bytes) {
           this.finish(failure({ code: 2, message: 'the transaction is over', details: [] }, this.nature()));
           return;
@@ -113,9 +143,23 @@ export class TransactCall {
       }
     } catch (error) {
       this.duplex.cancel();
-      this.finish(failureOf(error, this.nature()));
+      const nature = this.nature();
+      this.finish(error instanceof StatusError ? failureOf(error, nature) : unreadable(error, nature.isHarmless ? 'NOT_APPLIED' : 'UNKNOWN'));
     } finally {
       this.isReading = false;
+    }
+  }
+
+  // The time that a consumer takes for the parts of a stream does not count.
+  private async next(): Promise<Uint8Array | undefined> {
+    const head = this.pending[0]!;
+    this.isWaiting = true;
+    this.start(head.countdown);
+    try {
+      return await this.duplex.next();
+    } finally {
+      this.isWaiting = false;
+      head.countdown?.stop();
     }
   }
 
@@ -177,10 +221,12 @@ export class TransactCall {
   }
 
   /** Ends the call after its last reply, and waits for the end. */
-  async close(): Promise<void> {
-    this.finish(new TypeError('the transaction is over'));
-    // The status after the last reply says nothing more.
+  async close(how: string): Promise<void> {
+    this.finish(new TypeError(`the transaction is over: it was ${how}`));
+    // The status after the last reply says nothing more: what does not come soon is not waited for.
+    const timer = setTimeout(() => this.duplex.cancel(), LAST_WAIT);
     await this.duplex.next().catch(() => {});
+    clearTimeout(timer);
     this.duplex.cancel();
   }
 

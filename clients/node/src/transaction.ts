@@ -1,9 +1,13 @@
 import type { BatchStatement } from './batch.js';
+import { RowgateError } from './errors/error.js';
+import { failure } from './errors/failure.js';
 import { resultOfPart, type Decoding, type Part } from './messages.js';
-import type { StatementOptions } from './options.js';
+import type { CommandOptions, StatementOptions } from './options.js';
+import { within, type WaitLimits } from './patience.js';
 import type { Result, Row } from './result.js';
 import { compiled, Sql, sql, type StatementInput } from './sql.js';
 import type { TransactCall } from './transact.js';
+import { Turns, type ScopeStore } from './turns.js';
 import { NEEDS_DIALECT, type Dialect } from './values/encode.js';
 import type { Column } from './values/types.js';
 
@@ -12,6 +16,7 @@ export interface TransactionContext {
   decoding(options: StatementOptions): Decoding;
   dialect(): Promise<Dialect>;
   knownDialect(): Dialect | undefined;
+  readonly scopes: ScopeStore;
 }
 
 /**
@@ -22,9 +27,18 @@ export interface TransactionContext {
  */
 export class Transaction {
   private savepoints = 0;
+  private readonly turns: Turns;
+  /** What waits for the dialect before it is sent: everything else waits behind it. */
+  private line: Promise<void> | undefined;
+  private committing: Promise<void> | undefined;
+  private isRolledBack = false;
+  /** True once a commit was sent, unless it is known to have failed. @internal */
+  mayBeApplied = false;
 
   /** @internal */
-  constructor(private readonly call: TransactCall, private readonly context: TransactionContext) {}
+  constructor(private readonly call: TransactCall, private readonly context: TransactionContext) {
+    this.turns = new Turns(context.scopes);
+  }
 
   /** Runs one statement. A failure leaves the transaction open for `savepoint`s around it alone. */
   query<R = Row>(statement: Sql, options?: StatementOptions): Promise<Result<R>>;
@@ -49,8 +63,8 @@ export class Transaction {
     this.query<R>(sql(strings, ...values));
 
   /**
-   * The rows of a statement as they come. Until the last one was read the transaction does nothing else; a loop that is left early
-   * reads the rest and drops it.
+   * The rows of a statement as they come. It begins with the first that is read; until the last one was read the transaction does
+   * nothing else, and every other call is refused. A loop that is left early reads the rest and drops it.
    */
   async *stream<R = Row>(input: StatementInput, second?: readonly unknown[] | StatementOptions, third?: StatementOptions): AsyncGenerator<R, readonly Column[]> {
     const { values, options } = statementArguments(input, second, third);
@@ -65,12 +79,15 @@ export class Transaction {
   /** The parts of a result as they come. @internal */
   async *parts(input: StatementInput, values: readonly unknown[], options: StatementOptions): AsyncGenerator<Part, void> {
     const parts = new Handover<Part>();
+    this.turns.check('a stream');
     const done = this.send(input, values, options, (part) => parts.give(part)).then(() => parts.end(), (error) => parts.fail(error));
+    this.turns.streaming();
     try {
       for (let part = await parts.take(); part; part = await parts.take()) yield part;
     } finally {
       parts.drop();
       await done;
+      this.turns.streamed();
     }
   }
 
@@ -82,48 +99,59 @@ export class Transaction {
   async batch(statements: readonly BatchStatement[], options: StatementOptions = {}): Promise<Result[]> {
     const results: Result[] = [];
     const decoding = this.context.decoding(options);
-    await this.withDialect((dialect) => this.call.batch(statements, options, decoding, dialect, (part) => void results.push(resultOfPart(part))));
+    await this.withDialect((dialect) => this.call.batch(statements, options, decoding, dialect, (part) => void results.push(resultOfPart(part))), options);
     return results;
   }
 
-  /** Runs `work` behind a savepoint: what it did is undone when it fails, and the transaction goes on. */
+  /**
+   * Runs `work` behind a savepoint: what it did is undone when it fails, and the transaction goes on. Calls from outside of `work` are
+   * refused meanwhile, other savepoints, too: what they did would be undone with it. One inside of another is fine.
+   */
   async savepoint<T>(work: () => Promise<T>): Promise<T> {
     const name = `savepoint_${(this.savepoints += 1)}`;
-    await this.setSavepoint(name);
-    let value: T;
-    try {
-      value = await work();
-    } catch (error) {
-      if (!this.call.isOver) await this.rollbackTo(name);
-      throw error;
-    }
-    await this.release(name);
-    return value;
+    this.turns.check('a savepoint');
+    return this.turns.inside(async () => {
+      await this.setSavepoint(name);
+      let value: T;
+      try {
+        value = await work();
+      } catch (error) {
+        if (!this.call.isOver) await this.rollbackTo(name);
+        throw error;
+      }
+      await this.release(name);
+      return value;
+    });
   }
 
-  setSavepoint(name: string): Promise<void> {
-    return this.call.command({ case: 'savepoint', value: { name } });
+  setSavepoint(name: string, options: CommandOptions = {}): Promise<void> {
+    return this.withDialect(() => this.call.command({ case: 'savepoint', value: { name } }, options));
   }
 
   /** Undoes what was done since the savepoint, which stays. */
-  rollbackTo(name: string): Promise<void> {
-    return this.call.command({ case: 'rollbackTo', value: { name } });
+  rollbackTo(name: string, options: CommandOptions = {}): Promise<void> {
+    return this.withDialect(() => this.call.command({ case: 'rollbackTo', value: { name } }, options));
   }
 
   /** Forgets the savepoint, and keeps what was done since. */
-  release(name: string): Promise<void> {
-    return this.call.command({ case: 'release', value: { name } });
+  release(name: string, options: CommandOptions = {}): Promise<void> {
+    return this.withDialect(() => this.call.command({ case: 'release', value: { name } }, options));
   }
 
   /** Commits. A failure says by its outcome what became of the transaction. */
-  async commit(): Promise<void> {
-    await this.call.command({ case: 'commit', value: {} });
-    await this.call.close();
+  commit(options: CommandOptions = {}): Promise<void> {
+    if (this.isRolledBack) return Promise.reject(failure({ code: 1, message: 'the transaction is not committed: it was rolled back', details: [] }, { isHarmless: true }));
+    this.committing ??= this.committed(options);
+    return this.committing;
   }
 
-  async rollback(): Promise<void> {
-    await this.call.command({ case: 'rollback', value: {} });
-    await this.call.close();
+  async rollback(options: CommandOptions = {}): Promise<void> {
+    // Whoever is in a savepoint: all is undone.
+    await this.withDialect(() => {
+      this.isRolledBack = !this.committing;
+      return this.call.command({ case: 'rollback', value: {} }, options);
+    }, options, () => this.turns.checkStream('a rollback'));
+    await this.call.close('rolled back');
   }
 
   /** Gives the transaction up without waiting: it is rolled back. */
@@ -136,19 +164,52 @@ export class Transaction {
     return this.call.isOver;
   }
 
-  private async send(input: StatementInput, values: readonly unknown[], options: StatementOptions, sink: (part: Part) => void | Promise<void>): Promise<void> {
-    const decoding = this.context.decoding(options);
-    return this.withDialect((dialect) => this.call.query(compiled(input, values, dialect), options, decoding, dialect, sink));
+  private async committed(options: CommandOptions): Promise<void> {
+    try {
+      await this.withDialect(() => {
+        this.mayBeApplied = true;
+        return this.call.command({ case: 'commit', value: {} }, options);
+      }, options);
+    } catch (error) {
+      if (!this.mayBeApplied) this.committing = undefined;
+      else if (error instanceof RowgateError && error.outcome === 'NOT_APPLIED') this.mayBeApplied = false;
+      throw error;
+    }
+    await this.call.close('committed');
   }
 
-  // Sends a command again with the dialect where its form depends on it: it was not sent then.
-  private async withDialect(send: (dialect: Dialect | undefined) => Promise<void>): Promise<void> {
-    try {
-      return await send(this.context.knownDialect());
-    } catch (error) {
-      if (error !== NEEDS_DIALECT) throw error;
+  private async send(input: StatementInput, values: readonly unknown[], options: StatementOptions, sink: (part: Part) => void | Promise<void>): Promise<void> {
+    const decoding = this.context.decoding(options);
+    return this.withDialect((dialect) => this.call.query(compiled(input, values, dialect), options, decoding, dialect, sink), options);
+  }
+
+  // Sends a command, again with the dialect where its form depends on it: it was not sent then. Whoever calls meanwhile waits
+  // behind it, so that commands are sent in the order of the calls.
+  private async withDialect(send: (dialect: Dialect | undefined) => Promise<void>, limits: WaitLimits = {}, check = () => this.turns.check('a call')): Promise<void> {
+    check();
+    if (!this.line) {
+      try {
+        return await send(this.context.knownDialect());
+      } catch (error) {
+        if (error !== NEEDS_DIALECT) throw error;
+      }
     }
-    return send(await this.context.dialect());
+    let reply: Promise<void> | undefined;
+    const sent = (this.line ?? Promise.resolve()).then(async () => {
+      try {
+        reply = send(this.context.knownDialect());
+      } catch (error) {
+        if (error !== NEEDS_DIALECT) throw error;
+        reply = send(await within(this.context.dialect(), limits));
+      }
+      reply.catch(() => {});
+    });
+    const line = sent.catch(() => {}).then(() => {
+      if (this.line === line) this.line = undefined;
+    });
+    this.line = line;
+    await sent;
+    return reply;
   }
 }
 

@@ -31,6 +31,16 @@ export class TransportFailure extends RowgateError {
   static override readonly reason = 'TRANSPORT_FAILURE';
 }
 
+/** A call on a transaction that somebody else uses just now: it was not sent. */
+export class TransactionBusy extends RowgateError {
+  static override readonly reason = 'TRANSACTION_BUSY';
+}
+
+/** A result that came and cannot be read: a value that its form cannot hold, a reader that failed, two columns of one name. */
+export class UnreadableResult extends RowgateError {
+  static override readonly reason = 'UNREADABLE_RESULT';
+}
+
 /** What is known of a call without its answer. */
 export interface CallNature {
   /** True if it could apply nothing: it is READ_ONLY, or it is a transaction whose commit was not sent. */
@@ -49,6 +59,16 @@ export const classOf = (reason: string): ErrorClass => classes.get(reason) ?? Ro
 export function failureOf(error: unknown, nature: CallNature): unknown {
   if (!(error instanceof StatusError)) return error;
   return failure(error.status, nature);
+}
+
+/** The error for a result that cannot be read; `outcome` is that of the work behind it. */
+export function unreadable(error: unknown, outcome: Outcome): RowgateError {
+  if (error instanceof RowgateError) return error;
+  const hint = outcome === 'APPLIED' ? 'it is applied: do not send it again' : undefined;
+  const message = `the result cannot be read: ${(error as Error)?.message ?? String(error)}`;
+  return new UnreadableResult(withoutUndefined({
+    message: hint ? `${message}\nhint: ${hint}` : message, status: 'INTERNAL' as const, reason: UnreadableResult.reason, outcome, hint, cause: error,
+  }));
 }
 
 /** The error of a status. */

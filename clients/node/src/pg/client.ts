@@ -2,7 +2,9 @@ import { EventEmitter } from 'node:events';
 import { Database } from '../database.js';
 import { RowgateError } from '../errors/error.js';
 import type { Sql } from '../sql.js';
+import { within } from '../patience.js';
 import { GrpcTransport } from '../transport/grpc.js';
+import type { Dialect } from '../values/encode.js';
 import { NamedStatements, queryOf, type PgQuery } from './arguments.js';
 import { configOf, targetOf, timeoutOf, type ClientConfig } from './config.js';
 import { controlOf, type Control } from './control.js';
@@ -207,12 +209,12 @@ export class Client extends EventEmitter {
       const control = controlOf(text);
       if (control) return await this.control(control);
       if (!values?.length && text.includes(';')) {
-        const statements = statementsOf(text, await this.own.dialect());
+        const statements = statementsOf(text, await this.dialect(query.timeout));
         if (statements.length > 1) return await this.several(statements, query);
       }
       return await this.session.run(statementOf(query));
     } catch (error) {
-      throw await explained(error, text, () => this.own.dialect());
+      throw await explained(error, text, () => this.dialect(query.timeout));
     }
   }
 
@@ -228,6 +230,10 @@ export class Client extends EventEmitter {
       results.push(await (controls[index] ? this.control(controls[index]) : this.session.run({ ...statementOf(query), text })));
     }
     return results;
+  }
+
+  private dialect(timeout = this.link.timeout): Promise<Dialect> {
+    return within(this.own.dialect(), { timeout });
   }
 
   private async control(control: Control): Promise<QueryResult> {

@@ -138,7 +138,7 @@ export class Session {
       return controlResult('ROLLBACK');
     }
     this.finish(isChained);
-    await transaction?.commit();
+    await transaction?.commit({ timeout: this.limits.statement });
     return controlResult('COMMIT');
   }
 
@@ -147,17 +147,18 @@ export class Session {
     this.finish(isChained);
     // One that has ended is rolled back already.
     if (!transaction || transaction.isOver) return;
-    await transaction.rollback();
+    await transaction.rollback({ timeout: this.limits.statement });
   }
 
   private async savepoint(control: Control): Promise<QueryResult> {
     if (!this.modes) throw new Error(`${control.kind === 'savepoint' ? 'SAVEPOINT' : 'this command'} can only be used in transaction blocks`);
     const { transaction, begun } = this.opened();
     const { name } = control as { name: string };
+    const limits = { timeout: this.limits.statement };
     try {
-      if (control.kind === 'savepoint') await Promise.all([begun, transaction.setSavepoint(name)]);
-      else if (control.kind === 'release') await Promise.all([begun, transaction.release(name)]);
-      else await Promise.all([begun, transaction.rollbackTo(name)]);
+      if (control.kind === 'savepoint') await Promise.all([begun, transaction.setSavepoint(name, limits)]);
+      else if (control.kind === 'release') await Promise.all([begun, transaction.release(name, limits)]);
+      else await Promise.all([begun, transaction.rollbackTo(name, limits)]);
     } catch (error) {
       this.noted(error);
       throw error;

@@ -1,7 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import * as grpc from '@grpc/grpc-js';
 import { checkedText } from '../checks.js';
 import { StatusError, statusOf, type Status } from '../errors/failure.js';
 import { pathOf, type CallLimits, type Duplex, type MessageSource, type Method, type Transport } from './transport.js';
+import type { Scope } from '../turns.js';
 
 /** Files or texts in PEM for TLS. */
 export interface TlsOptions {
@@ -50,11 +52,15 @@ const SERVICE_CONFIG = `
 }
 `;
 
+// One for all: a transaction may be used inside of another one's function.
+const SCOPES = new AsyncLocalStorage<Scope>();
+
 const asIs = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 
 /** gRPC over HTTP/2, by grpc-js. */
 export class GrpcTransport implements Transport {
   readonly name = 'gRPC';
+  readonly scopes = SCOPES;
   private readonly clients: grpc.Client[];
   private turn = 0;
   private isClosed = false;

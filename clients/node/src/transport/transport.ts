@@ -1,3 +1,5 @@
+import type { ScopeStore } from '../turns.js';
+
 /** The methods of `rowgate.v1.DatabaseService`, and one each of `ServerService` and of gRPC's health service. */
 export type Method =
   | 'Query' | 'StreamQuery' | 'ExecuteBatch' | 'Transact' | 'GetTransactionOutcome' | 'DescribeStatement' | 'Listen' | 'CopyIn'
@@ -38,5 +40,7 @@ export interface Transport {
   serverStream(method: Method, request: Uint8Array, limits: CallLimits): MessageSource;
   /** Undefined where requests cannot be streams. */
   duplex?(method: Method, limits: CallLimits): Duplex;
+  /** There where `duplex` is. */
+  readonly scopes?: ScopeStore;
   close(): void;
 }
