@@ -361,3 +361,24 @@ test('an address comes from a text, from a configuration, and from the environme
     delete rowgate.defaults.max;
   }
 });
+
+test('a write may return as many rows as it likes, as with node-postgres', async () => {
+  await same(async (each) => {
+    const table = `node_pg_large_${each === pool ? 'a' : 'b'}`;
+    await each.query(`create table ${table} (id serial primary key, n int, s text)`);
+    const counts = [];
+    const run = async (text, values) => {
+      const { rows, rowCount, command } = await each.query(text, values);
+      counts.push([command, rowCount, rows.length, rows.at(-1)]);
+    };
+    await run(`insert into ${table} (n) select generate_series(1, $1::int) returning id, n`, [12_000]);
+    await run(`insert into ${table} (n) values ${Array.from({ length: 11_000 }, (_, n) => `(${n})`).join()} returning n`);
+    await run(`with gone as (delete from ${table} where n > 500 returning n) select count(*)::int as n from gone`);
+    await run(`update ${table} set s = repeat('x', 5000) returning id, s`);
+    await run(`insert into ${table} (s) values ($1) returning s`, ['y'.repeat(4_000_000)]);
+    await run(`insert into ${table} (s) values ($1) returning length(s) as n`, ['z']);
+    await run(`delete from ${table} returning s`);
+    await each.query(`drop table ${table}`);
+    return counts;
+  });
+});

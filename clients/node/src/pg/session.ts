@@ -5,6 +5,7 @@ import { Result } from '../result.js';
 import type { Transaction } from '../transaction.js';
 import type { Typist } from '../values/typing.js';
 import type { Control } from './control.js';
+import { mayBeLarge, rememberLarge } from './large.js';
 import { controlResult, queryResult } from './result.js';
 import { StreamSource, TransactionSource, type RowSource } from './row-source.js';
 import type { QueryResult } from './shapes.js';
@@ -103,17 +104,18 @@ export class Session {
     this.finish(false);
   }
 
-  // A Query has the server's cap on rows, which programs of node-postgres do not know: a larger result is streamed.
+  // A Query has the server's cap on rows, which programs of node-postgres do not know: a larger result is streamed, and so is what
+  // may be larger and writes, as it would be too late when that is known.
   private async alone(statement: PgStatement): Promise<Result<any>> {
     const { text, values } = statement;
     const form = formOf(statement);
-    if (!large.has(text)) {
+    if (!mayBeLarge(text, values)) {
       try {
         return await this.database.query(text, values, form);
       } catch (error) {
         const isLarge = error instanceof RowgateError && error.reason === 'RESULT_TOO_LARGE' && error.outcome === 'NOT_APPLIED';
         if (!isLarge) throw error;
-        remember(text);
+        rememberLarge(text);
       }
     }
     const stream = this.database.stream(text, values, form);
@@ -187,13 +189,4 @@ export class Session {
 function formOf({ isArrays, typist, timeout }: PgStatement): { rowMode: 'array' | 'object'; typist: Typist | undefined; timeout?: number } {
   const rowMode = isArrays ? 'array' : 'object';
   return timeout === undefined ? { rowMode, typist } : { rowMode, typist, timeout };
-}
-
-/** Texts whose results were too large for one message; the last ones. */
-const large = new Set<string>();
-const MOST_LARGE = 256;
-
-function remember(text: string): void {
-  if (large.size >= MOST_LARGE) large.delete(large.values().next().value!);
-  large.add(text);
 }
