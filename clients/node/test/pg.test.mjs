@@ -382,3 +382,31 @@ test('a write may return as many rows as it likes, as with node-postgres', async
     return counts;
   });
 });
+
+// [statements, or those of several texts one after the other]; T is the table.
+const SCRIPTS = [
+  ['insert into T values (5); begin; insert into T values (6); commit; insert into T values (7); select 1/0'], ['insert into T values (1); begin; insert into T values (2); rollback; insert into T values (3)'],
+  ['insert into T values (1); commit; insert into T values (2); select 1/0'], ['insert into T values (1); rollback; insert into T values (2)'], ['begin; insert into T values (1)', 'insert into T values (2); select 1/0', 'commit'],
+  ['insert into T values (1); begin; insert into T values (2)', 'insert into T values (3)', 'commit'], ['insert into T values (1); begin; select 1/0', 'rollback'], ['begin; commit; insert into T values (1); savepoint a; insert into T values (2)'],
+  ['insert into T values (1); commit and chain'], ['insert into T values (1); begin isolation level serializable; commit'], ['begin; insert into T values (1); savepoint a; insert into T values (2); rollback to a; commit; insert into T values (3)'],
+  ['insert into T values (1); select n from generate_series(1, 12000) as n; insert into T values (2)'], ['select n from generate_series(1, 12000) as n; insert into T values (1); select 1/0'],
+];
+
+test('a text that controls its transactions itself does what it does with node-postgres', async () => {
+  for (const texts of SCRIPTS) {
+    await same(async (each) => {
+      const table = `node_pg_script_${each === pool ? 'a' : 'b'}`;
+      await each.query(`create table ${table} (id int)`);
+      const client = await each.connect();
+      const told = [];
+      for (const text of texts) {
+        const result = await client.query(text.replaceAll('T values', `${table} values`)).catch(() => 'error');
+        told.push(result === 'error' ? result : [result].flat().map(({ command, rowCount }) => [command, rowCount]));
+      }
+      client.release();
+      const { rows } = await each.query(`select id from ${table} order by id`);
+      await each.query(`drop table ${table}`);
+      return [told, rows];
+    }, texts.join(' | '));
+  }
+});

@@ -9,9 +9,11 @@ import { NamedStatements, queryOf, type PgQuery } from './arguments.js';
 import { configOf, targetOf, timeoutOf, type ClientConfig } from './config.js';
 import { controlOf, type Control } from './control.js';
 import { explained } from './explain.js';
+import { mayReturnRows } from './large.js';
 import { Listening } from './listening.js';
 import { escapeIdentifier, escapeLiteral, writePgValue } from './parameters.js';
 import { controlResult, queryResult } from './result.js';
+import { Script } from './script.js';
 import { Session } from './session.js';
 import type {
   Notification, QueryArrayConfig, QueryArrayResult, QueryCallback, QueryConfig, QueryConfigValues, QueryInput, QueryResult, Submittable,
@@ -220,16 +222,13 @@ export class Client extends EventEmitter {
 
   // As the simple protocol does it: all of them are one transaction, unless they control it themselves.
   private async several(statements: readonly string[], query: PgQuery): Promise<QueryResult[]> {
-    const controls = statements.map((text) => controlOf(text));
-    if (!this.session.isInTransaction && !controls.some(Boolean)) {
+    const steps = statements.map((text) => controlOf(text) ?? { ...statementOf(query), text });
+    // In one message, where there is no result that could be over the server's bound: that would be known when it is applied.
+    if (!this.session.isInTransaction && !steps.some((step) => 'kind' in step || mayReturnRows(step.text))) {
       const results = await this.own.batch(statements, { rowMode: query.isArrays ? 'array' : 'object', ...(query.timeout && { timeout: query.timeout }) });
       return results.map((result) => queryResult(result, query.isArrays));
     }
-    const results: QueryResult[] = [];
-    for (const [index, text] of statements.entries()) {
-      results.push(await (controls[index] ? this.control(controls[index]) : this.session.run({ ...statementOf(query), text })));
-    }
-    return results;
+    return new Script(this.session, (control) => this.control(control)).run(steps);
   }
 
   private dialect(timeout = this.link.timeout): Promise<Dialect> {

@@ -19,6 +19,11 @@ export function mayBeLarge(text: string, values: readonly unknown[]): boolean {
   return !(text.length <= SHORT_TEXT && FEW_ROWS.test(text) && sizeOf(values) <= SMALL_VALUES);
 }
 
+const WITHOUT_ROWS = /^\s*(?:insert|update|delete|merge|replace|create|alter|drop|truncate|comment|grant|revoke|do|lock|set)\b/i;
+
+/** True unless it is certain that a statement returns no rows. */
+export const mayReturnRows = (text: string): boolean => RETURNING.test(text) || !WITHOUT_ROWS.test(text);
+
 /** Remembers a text whose result was too large. */
 export function rememberLarge(text: string): void {
   if (large.size >= MOST_TEXTS) large.delete(large.values().next().value!);
