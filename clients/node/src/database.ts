@@ -32,6 +32,7 @@ import { nativeTypist, type Typist } from './values/typing.js';
 export interface Adaptation {
   readonly write: ParameterWriter;
   readonly typist: Typist;
+  readonly namesMayRepeat?: boolean;
 }
 
 /** A database behind Rowgate. It is safe for any number of concurrent calls, and needs no pool here. */
@@ -243,7 +244,7 @@ export class Database {
   }
 
   private decoding({ rowMode, typist }: RowOptions): Decoding {
-    return { typist: typist ?? this.adaptation.typist, asArrays: rowMode === 'array' };
+    return { typist: typist ?? this.adaptation.typist, asArrays: rowMode === 'array', namesMayRepeat: this.adaptation.namesMayRepeat };
   }
 
   private async unary(method: Method, request: Uint8Array, options: QueryOptions, nature: CallNature): Promise<Uint8Array> {

@@ -14,9 +14,20 @@ import type { Statement } from './sql.js';
 export interface Decoding {
   readonly typist: Typist;
   readonly asArrays: boolean;
+  /** True where of two columns of one name the last one counts, in rows by name. */
+  readonly namesMayRepeat?: boolean;
 }
 
-export const decoderOf = (columns: readonly Column[], { typist }: Decoding) => new RowDecoder(columns, columns.map(typist));
+export function decoderOf(columns: readonly Column[], { typist, asArrays, namesMayRepeat }: Decoding): RowDecoder {
+  if (!asArrays && !namesMayRepeat) {
+    const names = new Set<string>();
+    for (const { name } of columns) {
+      if (names.has(name)) throw new TypeError(`two columns have the name ${JSON.stringify(name)}\nhint: give them names by AS, or read arrays with rowMode: 'array'`);
+      names.add(name);
+    }
+  }
+  return new RowDecoder(columns, columns.map(typist));
+}
 
 /** Writes the fields of a statement behind those that are written already; `fields` are the numbers of `sql` and `parameters`. */
 export function writeStatement(

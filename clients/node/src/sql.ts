@@ -1,19 +1,11 @@
+import { brand } from './brand.js';
 import { NEEDS_DIALECT, type Dialect } from './values/encode.js';
 
 /** A statement as callers give it. */
 export type StatementInput = string | Sql;
 
-/** The name of a table, a column and so on, quoted when its dialect is known. */
-class Identifier {
-  constructor(readonly parts: readonly string[]) {}
-}
-
-/** Text that is taken as it is. */
-class Raw {
-  constructor(readonly text: string) {}
-}
-
-type Part = Raw | Identifier | { readonly value: unknown };
+/** Text that is taken as it is; the name of a table, a column and so on, quoted when its dialect is known; or a value. */
+type Part = { readonly text: string } | { readonly names: readonly string[] } | { readonly value: unknown };
 
 /** A text with its parameters. */
 export interface Statement {
@@ -27,6 +19,10 @@ export interface Statement {
  * Values are never part of the text: each becomes a parameter, `$1`, `$2` ….
  */
 export class Sql {
+  static {
+    brand(this, 'Sql');
+  }
+
   /** @internal */
   constructor(private readonly parts: readonly Part[]) {}
 
@@ -35,8 +31,8 @@ export class Sql {
     const values: unknown[] = [];
     let text = '';
     for (const part of this.parts) {
-      if (part instanceof Raw) text += part.text;
-      else if (part instanceof Identifier) text += quoted(part.parts, dialect);
+      if ('text' in part) text += part.text;
+      else if ('names' in part) text += quoted(part.names, dialect);
       else {
         values.push(part.value);
         text += `$${values.length}`;
@@ -77,7 +73,7 @@ function tag(strings: TemplateStringsArray, ...values: unknown[]): Sql {
   const parts: Part[] = [];
   strings.forEach((text, index) => {
     if (text === undefined) throw new TypeError('the template of a statement has an invalid escape');
-    if (text !== '') parts.push(new Raw(text));
+    if (text !== '') parts.push({ text });
     if (index < values.length) {
       if (values[index] === undefined) throw new TypeError(`value ${index + 1} of a statement is undefined: write null for NULL`);
       parts.push(...Sql.partsOf(values[index]));
@@ -107,16 +103,16 @@ function identifier(...parts: string[]): Sql {
       throw new TypeError('each part of an identifier is a text that is not empty and has no NUL');
     }
   }
-  return new Sql([new Identifier(parts)]);
+  return new Sql([{ names: parts }]);
 }
 
-const COMMA = new Sql([new Raw(', ')]);
+const COMMA = new Sql([{ text: ', ' }]);
 
 /** The tag of statements: sql`select name from users where id = ${id}`. */
 export const sql: SqlTag = Object.assign(tag, {
   join,
   identifier,
-  raw: (text: string) => new Sql([new Raw(text)]),
+  raw: (text: string) => new Sql([{ text }]),
   empty: new Sql([]),
 });
 

@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
-import { connect, Instant, json, MultiRange, Range, record, resultOf, SqlRecord, withLowerBounds } from 'rowgate';
+import { connect, Instant, json, MultiRange, Range, record, resultOf, SqlRecord, UnreadableResult, withLowerBounds } from 'rowgate';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { QueryRequestSchema, QueryResponseSchema } from '../dist/esm/gen/rowgate/v1/database_pb.js';
 import { QUERY_FIELDS, readResults, writeStatement } from '../dist/esm/messages.js';
@@ -172,10 +173,64 @@ test('integers, numerics and documents take the form that is chosen, and nothing
   assert.equal((await postgres.query('select $1::numeric * 2 as v', [chosen.price])).value(), '2.20');
 });
 
-test('columns may have any name, and the same one', async () => {
-  const { rows: [row], columns } = await main.query('select 1 as a, 2 as a, 3 as "__proto__", 4 as "constructor", 5 as ""');
-  assert.deepEqual(columns.map(({ name }) => name), ['a', 'a', '__proto__', 'constructor', '']);
+test('columns may have any name, and the same one where rows are arrays', async () => {
+  const { rows: [row], columns } = await main.query('select 2 as a, 3 as "__proto__", 4 as "constructor", 5 as ""');
+  assert.deepEqual(columns.map(({ name }) => name), ['a', '__proto__', 'constructor', '']);
   assert.deepEqual(Object.entries(row), [['a', 2n], ['constructor', 4n], ['', 5n], ['__proto__', 3n]]);
   assert.equal(Object.getPrototypeOf(row), Object.prototype);
-  assert.deepEqual((await main.query('select 1 as a, 2 as a', [], { rowMode: 'array' })).rows, [[1n, 2n]]);
+  await main.query('drop table if exists node_twice');
+  await main.query('create table node_twice (id int)');
+  const twice = 'select 1 as a, 2 as a';
+  for (const [call, outcome] of [
+    [() => main.query(twice, [], { readOnly: true }), 'NOT_APPLIED'], [() => main.query(`${twice} where 1 = 0`, [], { readOnly: true }), 'NOT_APPLIED'], [() => main.batch([twice], { readOnly: true }), 'NOT_APPLIED'],
+    [() => main.stream(twice, [], { readOnly: true }).batches().next(), 'NOT_APPLIED'], [() => main.transaction((tx) => tx.query(twice)), 'NOT_APPLIED'],
+    [() => main.query('insert into node_twice values (1) returning id as a, 2 as a'), 'APPLIED'],
+  ]) {
+    const error = await failureOf(call());
+    assert.ok(error instanceof UnreadableResult && error.outcome === outcome, `${call}: ${error}`);
+    assert.match(error.message, /two columns have the name "a"\nhint: give them names by AS, or read arrays with rowMode: 'array'/);
+  }
+  assert.deepEqual((await main.query(twice, [], { rowMode: 'array' })).rows, [[1n, 2n]]);
+  await main.query('drop table node_twice');
+});
+
+test('an Instant that is set to another time keeps no microseconds of the old one', () => {
+  const at = () => new Instant(Date.UTC(2026, 0, 31, 1, 2, 3, 123), 456);
+  const whole = [['setTime', 0], ['setMilliseconds', 5], ['setUTCMilliseconds', 5], ['setSeconds', 1, 5], ['setUTCSeconds', 1, 5], ['setMinutes', 1, 2, 5], ['setUTCMinutes', 1, 2, 5], ['setHours', 0, 0, 0, 0], ['setUTCHours', 0, 0, 0, 0]];
+  for (const [setter, ...given] of whole) {
+    const [instant, date] = [at(), new Date(at().getTime())];
+    assert.equal(instant[setter](...given), date[setter](...given), setter);
+    assert.deepEqual([instant.microseconds, instant.toISOString(), instant.getTime()], [0, date.toISOString(), date.getTime()], setter);
+  }
+  // What is behind the second stays where it is not named.
+  for (const [setter, ...given] of [['setSeconds', 1], ['setUTCMinutes', 1, 2], ['setUTCHours', 1, 2, 3], ['setUTCDate', 5], ['setFullYear', 2020, 1], ['setUTCMonth', 3]]) {
+    const instant = at();
+    instant[setter](...given);
+    assert.match(instant.toISOString(), /\.123456Z$/, setter);
+  }
+  assert.equal(JSON.stringify(at()), '"2026-01-31T01:02:03.123456Z"');
+});
+
+test('what the CommonJS module makes is known to the ES module, and the other way round', async () => {
+  const esm = await import('rowgate');
+  const cjs = createRequire(import.meta.url)('rowgate');
+  assert.notEqual(esm.sql, cjs.sql);
+  const postgresOfCjs = cjs.connect(address, { database: 'postgres' });
+  for (const [db, other] of [[postgres, cjs], [postgresOfCjs, esm]]) {
+    const where = other.sql`where n = any(${[1, 2]})`;
+    const piece = esm.sql`select n, ${'a'}::text as ${other.sql.identifier('t')} from generate_series(1, 5) as n ${where} order by ${other.sql.raw('n')}`;
+    assert.deepEqual((await db.query(piece)).rows, [{ n: 1, t: 'a' }, { n: 2, t: 'a' }]);
+    assert.deepEqual((await db.query(other.sql`select ${other.json([1])}::jsonb as j`)).value(), [1]);
+    assert.equal((await db.query('select $1::text as r', [other.record(1, 'a')]).then((result) => result.value(), (error) => error.reason)), 'INVALID_PARAMETER');
+    assert.equal((await db.query('select $1::int4range as r', [new other.Range(1, 5)])).value().upper, 5);
+    assert.equal((await db.query('select $1::timestamptz as t', [new other.Instant(0, 123)])).value().toISOString(), '1970-01-01T00:00:00.000123Z');
+    assert.equal((await db.batch([other.sql`select 5 as n`, { sql: 'select $1::int as n', values: [other.resultOf(0, 'n')] }]))[1].value(), 5);
+  }
+  postgresOfCjs.close();
+  for (const name of ['Sql', 'Instant', 'Json', 'Range', 'MultiRange', 'SqlRecord']) {
+    const made = { Sql: cjs.sql`x`, Instant: new cjs.Instant(0), Json: cjs.json(1), Range: new cjs.Range(1, 2), MultiRange: new cjs.MultiRange([]), SqlRecord: cjs.record(1) }[name];
+    assert.ok(made instanceof esm[name] && made instanceof cjs[name], name);
+    class Own extends esm[name] {}
+    assert.ok(!(made instanceof Own) && !({} instanceof esm[name]) && !(null instanceof esm[name]), name);
+  }
 });

@@ -27,7 +27,7 @@ type Callback = (error?: Error) => void;
 /** The database of a configuration, with the values of node-postgres. */
 export function databaseOf(config: ClientConfig, parsers: TypeParsers): Database {
   const { address, options } = targetOf(config);
-  return new Database(new GrpcTransport(address, options), options, { write: writePgValue, typist: pgTypist(parsers) });
+  return new Database(new GrpcTransport(address, options), options, { write: writePgValue, typist: pgTypist(parsers), namesMayRepeat: true });
 }
 
 export interface Client {

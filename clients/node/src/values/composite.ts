@@ -1,5 +1,11 @@
+import { brand } from '../brand.js';
+
 /** A value of a composite type, or an anonymous record: its fields in order. Sent as a parameter it is a record again. */
 export class SqlRecord extends Array<unknown> {
+  static {
+    brand(this, 'SqlRecord');
+  }
+
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }
@@ -14,6 +20,10 @@ export function record(...fields: unknown[]): SqlRecord {
 
 /** A value to send as a JSON document, where it would be an array, a text or a number otherwise. */
 export class Json {
+  static {
+    brand(this, 'Json');
+  }
+
   readonly text: string;
 
   constructor(readonly value: unknown) {
@@ -28,6 +38,10 @@ export const json = (value: unknown): Json => new Json(value);
 
 /** A value that an earlier statement of the same batch returns. */
 export class StatementReference {
+  static {
+    brand(this, 'StatementReference');
+  }
+
   constructor(readonly statement: number, readonly column: string) {}
 }
 

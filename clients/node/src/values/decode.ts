@@ -46,7 +46,7 @@ export class RowDecoder {
     return this.complete(row, index);
   }
 
-  /** A `Row` that ends at `end`, by name. Of two columns of one name the last one counts. */
+  /** A `Row` that ends at `end`, by name. Of two columns of one name the last one counts, where such are not refused. */
   object(reader: WireReader, end: number): Record<string, unknown> {
     const { names, typings } = this;
     const row: Record<string, unknown> = { ...this.template };

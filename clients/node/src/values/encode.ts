@@ -6,7 +6,7 @@ import { dateText, Instant } from './instant.js';
 export type Dialect = 'postgres' | 'sqlite' | 'mysql';
 
 /** Thrown where the form of a value depends on the database, and its dialect is not known yet. */
-export const NEEDS_DIALECT = Symbol('the dialect is not known');
+export const NEEDS_DIALECT = Symbol.for('rowgate: the dialect is not known');
 
 /** Writes one parameter into a `Value`. */
 export type ParameterWriter = (writer: BinaryWriter, value: unknown, dialect: Dialect | undefined) => void;

@@ -1,15 +1,22 @@
+import { brand } from '../brand.js';
+
 /**
  * A moment with microseconds, as a database keeps them: a `Date` that loses nothing.
  *
- * It is a `Date` in every other respect; its `toISOString` and `toJSON` have six digits where the last three are not zero.
+ * It is a `Date` in every other respect; its `toISOString` and `toJSON` have six digits where the last three are not zero. A setter
+ * that sets the milliseconds sets the microseconds to zero.
  */
 export class Instant extends Date {
+  static {
+    brand(this, 'Instant');
+  }
+
   /** The microseconds beyond the milliseconds, 0 to 999. */
-  readonly microseconds: number;
+  declare readonly microseconds: number;
 
   constructor(milliseconds: number, microseconds = 0) {
     super(milliseconds);
-    this.microseconds = microseconds;
+    keep(this, microseconds);
   }
 
   /** The moment of seconds and nanoseconds since 1970. */
@@ -28,7 +35,52 @@ export class Instant extends Date {
     return this.toISOString();
   }
 
+  override setTime(time: number): number {
+    return settled(this, super.setTime(time));
+  }
+
+  override setMilliseconds(ms: number): number {
+    return settled(this, super.setMilliseconds(ms));
+  }
+
+  override setUTCMilliseconds(ms: number): number {
+    return settled(this, super.setUTCMilliseconds(ms));
+  }
+
+  override setSeconds(...given: [sec: number, ms?: number]): number {
+    return settled(this, super.setSeconds(...given), given.length > 1);
+  }
+
+  override setUTCSeconds(...given: [sec: number, ms?: number]): number {
+    return settled(this, super.setUTCSeconds(...given), given.length > 1);
+  }
+
+  override setMinutes(...given: [min: number, sec?: number, ms?: number]): number {
+    return settled(this, super.setMinutes(...given), given.length > 2);
+  }
+
+  override setUTCMinutes(...given: [min: number, sec?: number, ms?: number]): number {
+    return settled(this, super.setUTCMinutes(...given), given.length > 2);
+  }
+
+  override setHours(...given: [hours: number, min?: number, sec?: number, ms?: number]): number {
+    return settled(this, super.setHours(...given), given.length > 3);
+  }
+
+  override setUTCHours(...given: [hours: number, min?: number, sec?: number, ms?: number]): number {
+    return settled(this, super.setUTCHours(...given), given.length > 3);
+  }
+
   // Arithmetic and comparison see milliseconds, as with any Date.
+}
+
+const keep = (instant: Instant, microseconds: number): void =>
+  void Object.defineProperty(instant, 'microseconds', { value: microseconds, enumerable: true, configurable: true, writable: false });
+
+// What sets the milliseconds means the whole of what is behind the second.
+function settled(instant: Instant, time: number, isWhole = true): number {
+  if (isWhole) keep(instant, 0);
+  return time;
 }
 
 const pad = (number: number, digits: number) => String(number).padStart(digits, '0');

@@ -1,5 +1,11 @@
+import { brand } from '../brand.js';
+
 /** A range of a database. A bound that is null is unbounded. */
 export class Range<T = unknown> {
+  static {
+    brand(this, 'Range');
+  }
+
   constructor(
     readonly lower: T | null,
     readonly upper: T | null,
@@ -25,6 +31,10 @@ export class Range<T = unknown> {
 
 /** A multirange of PostgreSQL: ranges in order. */
 export class MultiRange<T = unknown> {
+  static {
+    brand(this, 'MultiRange');
+  }
+
   constructor(readonly ranges: readonly Range<T>[]) {}
 
   toString(): string {
