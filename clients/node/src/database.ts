@@ -227,7 +227,7 @@ export class Database {
     return this.dialectAsked;
   }
 
-  /** Ends the connection; calls in progress fail. */
+  /** Ends the connection when the calls in progress have ended, streams and transactions, too; others are refused from now on. */
   close(): void {
     this.transport.close();
   }

@@ -3,7 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { connect, TransportFailure } from 'rowgate';
+import rowgatePg from 'rowgate/pg';
 import { address, assert, failureOf, freePort, startServer, until, Way } from './harness.mjs';
 
 const direct = connect(address, { database: 'postgres' });
@@ -157,4 +160,44 @@ test('a server that is killed is reached again when it is back', async () => {
 test('a token is sent over TLS only', async () => {
   assert.throws(() => connect('127.0.0.1:1', { token: 'secret' }), /TLS only/);
   connect('https://127.0.0.1:1', { token: 'secret' }).close();
+});
+
+test('a call that waits for a connection until its time is over was never sent', async () => {
+  const silent = net.createServer((socket) => socket.on('error', () => {}));
+  await new Promise((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const db = connect(`127.0.0.1:${silent.address().port}`);
+  const timeout = 100;
+  for (const call of [() => db.query('insert into t values (1)', [], { timeout }), () => db.stream('insert into t values (1)', [], { timeout }).batches().next(), () => db.copyIn({ table: 't', timeout }, [[1]])]) {
+    const { reason, outcome, message } = await failureOf(call());
+    assert.deepEqual([reason, outcome], ['DEADLINE', 'NOT_APPLIED']);
+    assert.match(message, /^no connection to Rowgate came about in the time of the call/);
+  }
+  db.close();
+  silent.close();
+});
+
+test('a client that is closed ends what runs, and begins nothing', async () => {
+  const db = connect(address, { database: 'postgres' });
+  const tx = await db.begin();
+  const call = db.query('select pg_sleep(0.2)::text as done');
+  await sleep(50);
+  db.close();
+  assert.equal((await call).length, 1);
+  assert.equal((await tx.query('select 5 as n')).value(), 5);
+  await tx.commit();
+  assert.equal((await failureOf(db.begin())).outcome, 'NOT_APPLIED');
+});
+
+test('rowgate/pg tells a refused connection by the code of the operating system, as node-postgres does', async () => {
+  const port = await freePort();
+  const expected = await failureOf(new pg.Client({ host: '127.0.0.1', port }).connect());
+  const client = new rowgatePg.Client({ host: '127.0.0.1', port });
+  const pool = new rowgatePg.Pool({ host: '127.0.0.1', port });
+  // Behind the first failure, too, while the next attempt has not been made yet.
+  for (const call of [() => client.connect(), () => client.query('select 1'), () => client.query('begin; select 1'), () => pool.query('select 1'), () => pool.query('insert into t values ($1)', [1])]) {
+    const error = await failureOf(call());
+    assert.deepEqual([error.code, error.outcome], [expected.code, 'NOT_APPLIED'], String(error));
+  }
+  assert.equal(expected.code, 'ECONNREFUSED');
+  await Promise.all([client.end(), pool.end()]);
 });

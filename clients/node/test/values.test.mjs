@@ -139,6 +139,24 @@ test('MariaDB gives back what it gets', async () => {
   await mariadb.query('drop table node_values');
 });
 
+test('MariaDB computes exactly with a bigint and with a cast, and with a text as the README says', async () => {
+  await mariadb.query('drop table if exists node_sums');
+  await mariadb.query('create table node_sums (i bigint, d decimal(30, 10))');
+  const after = async (set, value) => {
+    await mariadb.query('delete from node_sums');
+    await mariadb.query("insert into node_sums values (9007199254740993, 12345678901234567890.1234567890)");
+    await mariadb.query(`update node_sums set ${set}`, [value]);
+    return (await mariadb.query('select * from node_sums', [], { rowMode: 'array' })).rows[0].map(String);
+  };
+  const [i, d] = ['9007199254740993', '12345678901234567890.1234567890'];
+  assert.deepEqual(await after('i = i + $1', 2n), ['9007199254740995', d]);
+  assert.deepEqual(await after('d = d + $1', 1), [i, '12345678901234567891.1234567890']);
+  assert.deepEqual(await after('d = d + cast($1 as decimal(30, 10))', '0.0000000001'), [i, '12345678901234567890.1234567891']);
+  assert.deepEqual(await after('i = i + $1', '0'), ['9007199254740992', d]);
+  assert.deepEqual(await after('d = $1', '12345678901234567890.1234567891'), [i, '12345678901234567890.1234567891']);
+  await mariadb.query('drop table node_sums');
+});
+
 test('SQLite gives back what it gets, whatever a column is declared as', async () => {
   for (const value of [2n ** 63n - 1n, 0.1, -0, Infinity, 'text', '5', new Uint8Array([0, 255]), null]) {
     const found = (await main.query('select $1 as v', [value])).value();

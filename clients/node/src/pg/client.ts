@@ -8,7 +8,7 @@ import type { Dialect } from '../values/encode.js';
 import { NamedStatements, queryOf, type PgQuery } from './arguments.js';
 import { configOf, targetOf, timeoutOf, type ClientConfig } from './config.js';
 import { controlOf, type Control } from './control.js';
-import { explained } from './explain.js';
+import { explained, systemCoded } from './explain.js';
 import { mayReturnRows } from './large.js';
 import { Listening } from './listening.js';
 import { escapeIdentifier, escapeLiteral, writePgValue } from './parameters.js';
@@ -51,6 +51,7 @@ export class Client extends EventEmitter {
   readonly connectionParameters: ClientConfig;
   private readonly parsers: TypeOverrides;
   private readonly own: Database;
+  private readonly address: string;
   private readonly isShared: boolean;
   private readonly session: Session;
   private readonly listening: Listening;
@@ -68,6 +69,7 @@ export class Client extends EventEmitter {
     const config = configOf(given);
     this.connectionParameters = config;
     const { address, options } = targetOf(config);
+    this.address = address;
     this.database = options.database;
     this.user = config.user;
     const [, host = address, port = ''] = /^(?:https?:\/\/)?(.*?)(?::(\d+))?$/.exec(address) ?? [];
@@ -78,7 +80,8 @@ export class Client extends EventEmitter {
     this.own = shared ?? databaseOf(config, this.parsers);
     this.isShared = shared !== undefined;
     const timeout = timeoutOf(config);
-    this.session = new Session(this.own, { statement: timeout, idle: config.idle_in_transaction_session_timeout || undefined });
+    const limits = { statement: timeout, idle: config.idle_in_transaction_session_timeout || undefined };
+    this.session = new Session(this.own, limits, (error) => systemCoded(error, address));
     this.listening = new Listening(this.own, this);
     this.link = {
       database: this.own,
@@ -172,7 +175,7 @@ export class Client extends EventEmitter {
       await this.own.serverInfo({ timeout: Number(this.connectionParameters.connectionTimeoutMillis) || undefined });
     } catch (error) {
       // A caller that may not ask has reached the server all the same.
-      if (!(error instanceof RowgateError && error.reason === 'ACCESS_DENIED')) throw error;
+      if (!(error instanceof RowgateError && error.reason === 'ACCESS_DENIED')) throw systemCoded(error, this.address);
     }
     this.emit('connect');
   }
@@ -216,7 +219,7 @@ export class Client extends EventEmitter {
       }
       return await this.session.run(statementOf(query));
     } catch (error) {
-      throw await explained(error, text, () => this.dialect(query.timeout));
+      throw systemCoded(await explained(error, text, () => this.dialect(query.timeout)), this.address);
     }
   }
 

@@ -1,4 +1,5 @@
 import { RowgateError } from '../errors/error.js';
+import { TransportFailure } from '../errors/failure.js';
 import type { Dialect } from '../values/encode.js';
 
 const IN_TRANSACTION = 'between BEGIN and COMMIT on one client';
@@ -20,6 +21,18 @@ function hintOf({ reason }: RowgateError, text: string): string | undefined {
   if (reason === 'TRANSACTION_CONTROL') return 'a transaction is controlled by texts of their own: BEGIN, COMMIT, ROLLBACK, SAVEPOINT …';
   if (reason === 'FEATURE_NOT_SUPPORTED' && /\bcopy\b/i.test(text)) return 'rowgate/pg-copy-streams has from(…) and to(…), which take this text';
   return undefined;
+}
+
+/** The codes by which connections to an address failed the last time: clients share them, and their pauses between attempts. */
+const lastCodes = new Map<string, string>();
+
+/** The same error; that of a connection which was not made has the code of the operating system, as programs for node-postgres expect. */
+export function systemCoded(error: unknown, address: string): unknown {
+  if (!(error instanceof TransportFailure) || error.outcome !== 'NOT_APPLIED') return error;
+  const told = /^no connection to Rowgate: (?:connect|getaddrinfo|read|write) (E[A-Z_]+)/.exec(error.message)?.[1];
+  if (told) lastCodes.set(address, told);
+  const code = told ?? (/^no connection to Rowgate/.test(error.message) ? lastCodes.get(address) : undefined);
+  return code === undefined ? error : Object.assign(error, { code, ...(told && { syscall: error.message.split(' ')[4] }) });
 }
 
 /** The same error, which says what to do here. The other databases refuse some of it everywhere: there the server's hint stands. */

@@ -19,15 +19,19 @@ export interface RowSource {
 export class StreamSource implements RowSource {
   private readonly batches: AsyncIterator<any[]>;
 
-  constructor(private readonly stream: RowStream<any>, private readonly isArrays: boolean) {
+  constructor(private readonly stream: RowStream<any>, private readonly isArrays: boolean, private readonly failed: (error: unknown) => unknown) {
     this.batches = stream.batches();
   }
 
   async next(): Promise<any[] | undefined> {
-    for (;;) {
-      const { value, done } = await this.batches.next();
-      if (done) return undefined;
-      if (value.length > 0) return value;
+    try {
+      for (;;) {
+        const { value, done } = await this.batches.next();
+        if (done) return undefined;
+        if (value.length > 0) return value;
+      }
+    } catch (error) {
+      throw this.failed(error);
     }
   }
 

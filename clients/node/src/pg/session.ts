@@ -40,7 +40,8 @@ export class Session {
   /** True after a statement failed: only ROLLBACK and ROLLBACK TO help. */
   private isFailed = false;
 
-  constructor(private readonly database: Database, private readonly limits: SessionLimits) {}
+  /** `told` is the error of a stream as the program is to see it. */
+  constructor(private readonly database: Database, private readonly limits: SessionLimits, private readonly told: (error: unknown) => unknown) {}
 
   get isInTransaction(): boolean {
     return this.modes !== undefined;
@@ -70,7 +71,7 @@ export class Session {
   rows(statement: PgStatement): RowSource {
     const { text, values, isArrays } = statement;
     if (!this.modes) {
-      return new StreamSource(this.database.stream(text, values, formOf(statement)), isArrays);
+      return new StreamSource(this.database.stream(text, values, formOf(statement)), isArrays, this.told);
     }
     const { transaction, begun } = this.opened();
     // The failure of the beginning is that of the statement, too.

@@ -204,8 +204,14 @@ function statusFrom(error: unknown): Status {
   if (code === grpc.status.UNAUTHENTICATED && noToken) return { code, message: noToken, details: [], isUnsent: true };
   // grpc-js says so of a call for which it had no connection. Nothing else that ends a call is known to be before the request.
   const isUnsent = code === grpc.status.UNAVAILABLE && /^(?:\w+: )?(?:No connection established|Name resolution failed)/.test(text);
+  if (code === grpc.status.DEADLINE_EXCEEDED && UNSENT_IN_TIME.test(text)) {
+    return { code, message: `no connection to Rowgate came about in the time of the call (${text})`, details: [], isUnsent: true };
+  }
   return { code, message: isUnsent ? `no connection to Rowgate: ${whyUnsent(text)}` : text, details: [], isUnsent };
 }
+
+/** So grpc-js ends the account of a call that it never gave to a connection, in its first attempt. */
+const UNSENT_IN_TIME = /^(?!.*previous attempts).*,\s*waiting for (?:LB pick|metadata filters|name resolution)$/i;
 
 // As grpc-js tells it: "round_robin: No connection established. Last error: Error: connect ECONNREFUSED …. Resolution note: ".
 function whyUnsent(text: string): string {
