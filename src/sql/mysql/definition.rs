@@ -148,6 +148,8 @@ mod tests {
             ("grant select on a to b", OfSeveral),
             ("analyze table t", OfSeveral),
             ("call p()", OfSeveral),
+            ("set statement a = 1 for alter table t add b int", OfOne),
+            ("set statement a = 1 for select 1", Unchanged),
             ("select 1", Unchanged),
             ("with x as (select 1) select * from x", Unchanged),
             ("/*!50000 set */ @a = 1", Unchanged),

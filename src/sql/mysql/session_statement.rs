@@ -16,6 +16,7 @@ const SCHEMA: &str = "Name the database before the table, as in shop.orders, or 
 const VARIABLE: &str = "Every session begins with the server's value: change it there, or the configuration of the \
     database.";
 const ROWS: &str = "Lock rows with SELECT … FOR UPDATE in a Transact.";
+const HOLD: &str = "The lock would be gone with the call. Hold it with a client of the database, for as long as it is needed.";
 const READ: &str = "Use SELECT, and StreamQuery to read many rows.";
 const PREPARE: &str = "Send the statement itself: the server prepares it and keeps it prepared.";
 
@@ -36,6 +37,12 @@ pub(super) fn session_state(
         "UNLOCK" if is_word(tokens.get(1), "TABLE TABLES") => {
             Some(for_session("UNLOCK TABLES", ROWS))
         }
+        "LOCK" if is_word(tokens.get(1), "INSTANCE") => Some(for_session("LOCK INSTANCE", HOLD)),
+        "UNLOCK" if is_word(tokens.get(1), "INSTANCE") => {
+            Some(for_session("UNLOCK INSTANCE", HOLD))
+        }
+        "FLUSH" => locking_flush(tokens),
+        "BACKUP" => Some(for_session("BACKUP", HOLD)),
         "PREPARE" => Some(for_session("PREPARE", PREPARE)),
         "EXECUTE" if !is_word(tokens.get(1), "IMMEDIATE") => Some(for_session("EXECUTE", PREPARE)),
         "DEALLOCATE" => Some(for_session("DEALLOCATE", PREPARE)),
@@ -61,6 +68,20 @@ fn for_unit(what: &'static str) -> SessionState {
 fn is_word(token: Option<&Token<'_>>, words: &str) -> bool {
     matches!(token.map(|token| token.kind), Some(Kind::Word(text))
         if words.split(' ').any(|word| word.eq_ignore_ascii_case(text)))
+}
+
+/// `FLUSH TABLES … WITH READ LOCK`, `FLUSH TABLES … FOR EXPORT`. Names of tables cannot be taken for these words, which are reserved.
+fn locking_flush(tokens: &[Token<'_>]) -> Option<SessionState> {
+    tokens.windows(2).find_map(|pair| {
+        let what = if is_word(pair.first(), "READ") && is_word(pair.get(1), "LOCK") {
+            "FLUSH TABLES … WITH READ LOCK"
+        } else if is_word(pair.first(), "FOR") && is_word(pair.get(1), "EXPORT") {
+            "FLUSH TABLES … FOR EXPORT"
+        } else {
+            return None;
+        };
+        Some(for_session(what, HOLD))
+    })
 }
 
 fn creates_temporary(tokens: &[Token<'_>]) -> bool {
@@ -105,6 +126,18 @@ mod tests {
             ("lock tables t write", "LOCK TABLES"),
             ("LOCK TABLE t READ", "LOCK TABLES"),
             ("unlock tables", "UNLOCK TABLES"),
+            ("flush tables with read lock", "FLUSH TABLES … WITH READ LOCK"),
+            ("FLUSH LOCAL TABLE a, b WITH READ LOCK", "FLUSH TABLES … WITH READ LOCK"),
+            (
+                "flush tables a with read lock and disable checkpoint",
+                "FLUSH TABLES … WITH READ LOCK",
+            ),
+            ("flush tables a, b for export", "FLUSH TABLES … FOR EXPORT"),
+            ("backup stage start", "BACKUP"),
+            ("BACKUP LOCK shop.t", "BACKUP"),
+            ("backup unlock", "BACKUP"),
+            ("lock instance for backup", "LOCK INSTANCE"),
+            ("unlock instance", "UNLOCK INSTANCE"),
             ("handler t open", "HANDLER"),
             ("prepare a from 'select 1'", "PREPARE"),
             ("execute a using @b", "EXECUTE"),
@@ -150,6 +183,9 @@ mod tests {
             "create table temporary_orders (a int)",
             "drop temporary table t",
             "flush tables",
+            "flush tables `read`, `lock`",
+            "flush tables t with lock",
+            "set statement max_statement_time = 1 for select 1",
             "call p()",
             "/*!40101 set names utf8 */",
         ] {

@@ -45,8 +45,11 @@ pub(super) fn unit(tokens: &[Token<'_>], sql: &str) -> UnitAdmission {
         Some(scope) if is_scope(scope) => tokens.get(2),
         other => other,
     };
-    if is_any(target, &["TRANSACTION", "STATEMENT"]) {
+    if is_any(target, &["TRANSACTION"]) {
         return TransactionControl(SET_TRANSACTION);
+    }
+    if is_any(target, &["STATEMENT"]) {
+        return TransactionControl("SET STATEMENT without FOR");
     }
     if is_any(target, &["PASSWORD", "DEFAULT", "ROLE", "RESOURCE"]) {
         return ImplicitCommit("SET");
@@ -56,11 +59,37 @@ pub(super) fn unit(tokens: &[Token<'_>], sql: &str) -> UnitAdmission {
         return TransactionControl(SET_AUTOCOMMIT);
     }
     let assignments = tokens.get(1..).unwrap_or_default();
-    if each_assignment(assignments).all(|assignment| is_harmless(assignment, sql)) {
-        Admitted
-    } else {
-        UnknownVariable
+    if are_harmless(assignments, sql) { Admitted } else { UnknownVariable }
+}
+
+/// Returns true if all assignments are to variables that are known to be harmless.
+pub(super) fn are_harmless(assignments: &[Token<'_>], sql: &str) -> bool {
+    each_assignment(assignments).all(|assignment| is_harmless(assignment, sql))
+}
+
+/// The assignments and the statement of MariaDB's `SET STATEMENT … FOR …`, from tokens without hints.
+pub(super) fn set_statement<'a, 'b>(
+    tokens: &'b [Token<'a>],
+) -> Option<(&'b [Token<'a>], &'b [Token<'a>])> {
+    if !is_any(tokens.first(), &["SET"]) || !is_any(tokens.get(1), &["STATEMENT"]) {
+        return None;
     }
+    let mut depth = 0_usize;
+    let end = tokens.iter().position(|token| {
+        match token.kind {
+            Kind::Symbol('(') => depth += 1,
+            Kind::Symbol(')') => depth = depth.saturating_sub(1),
+            Kind::Word(_)
+            | Kind::QuotedName(_)
+            | Kind::String
+            | Kind::Parameter(_)
+            | Kind::Variable
+            | Kind::Hint
+            | Kind::Symbol(_) => {}
+        }
+        depth == 0 && is_any(Some(token), &["FOR"])
+    })?;
+    Some((&tokens[2..end], &tokens[end + 1..]))
 }
 
 /// Returns true if SET changes this session alone: not the server, an account, or the next transaction.
@@ -196,7 +225,11 @@ mod tests {
     #[test]
     fn comments_hide_no_set_that_controls_transactions() {
         for (sql, expected) in [
-            ("set /*+ x */ statement max_statement_time = 1 for commit", SET_TRANSACTION),
+            ("set /*+ x */ statement max_statement_time = 1 for commit", "COMMIT"),
+            ("set statement a = (select 1 for update) for start transaction", "START TRANSACTION"),
+            ("set statement a = 1 for set statement b = 2 for rollback", "ROLLBACK"),
+            ("set statement a = 1 for set autocommit = 0", SET_AUTOCOMMIT),
+            ("set statement a = 1 /*!99999 for select 1 */ for commit", "COMMIT"),
             ("set/**/session /*+ x */ transaction read write", SET_TRANSACTION),
             ("set /*!50000 autocommit = 0 */", SET_AUTOCOMMIT),
             ("set /*!50000 autocommit = 0, */ @a = 1", SET_AUTOCOMMIT),
@@ -206,6 +239,16 @@ mod tests {
             let found = MysqlStatement::of(sql);
             assert_eq!(found.unit, TransactionControl(expected), "{sql}");
             assert_eq!(found.transaction_control(), Some(expected), "{sql}");
+        }
+        for (sql, expected) in [
+            ("set statement max_statement_time = 1 for select 1", UnknownVariable),
+            ("set statement sort_buffer_size = 100, @a = 1 for insert into t values (1)", Admitted),
+            ("set statement sort_buffer_size = 100 for drop table t", ImplicitCommit("DROP")),
+        ] {
+            let found = MysqlStatement::of(sql);
+            assert_eq!(found.unit, expected, "{sql}");
+            assert_eq!(found.transaction_control(), None, "{sql}");
+            assert!(!found.reads && !found.is_plain(), "{sql}");
         }
         let found = MysqlStatement::of("set /*+ x */ password = 'x'").unit;
         assert_eq!(found, ImplicitCommit("SET"));

@@ -54,7 +54,7 @@ const TAGS: [&str; 27] = [
 ];
 
 /// The commands that are told apart otherwise.
-const OTHER_COMMANDS: [&str; 38] = [
+const OTHER_COMMANDS: [&str; 39] = [
     "WITH",
     "CALL",
     "SHOW",
@@ -93,6 +93,7 @@ const OTHER_COMMANDS: [&str; 38] = [
     "HELP",
     "IMPORT",
     "SIGNAL",
+    "BACKUP",
 ];
 
 /// The command of a statement that is none of them.
@@ -104,6 +105,17 @@ impl Leading {
         // To all but the commands that take them, hints are comments.
         let tokens: Vec<_> =
             tokens.iter().filter(|token| token.kind != Kind::Hint).copied().collect();
+        if let Some((assignments, statement)) = set_variables::set_statement(&tokens) {
+            let inner = Self::of(statement, has_executable_comment, sql);
+            let mut leading = Self::behind_settings(assignments, inner, sql);
+            if has_executable_comment {
+                // FOR itself may be in one.
+                let refused = TransactionControl("an executable comment");
+                let control = tokens.iter().map(text).find_map(control_word);
+                leading.unit = control.map_or(refused, TransactionControl);
+            }
+            return leading;
+        }
         let words: Vec<&str> = tokens.iter().take(8).map(text).collect();
         let command = main_command(&tokens);
         let unit = if command == "SET" {
@@ -119,10 +131,18 @@ impl Leading {
             definition: Definition::of(&tokens, command, has_executable_comment),
         };
         if has_executable_comment {
-            leading.unit = unit_of_all_readings(&tokens, leading.unit);
+            leading.unit = unit_of_all_readings(&tokens, leading.unit, sql);
             leading.reads = false;
         }
         leading
+    }
+
+    /// The facts of MariaDB's `SET STATEMENT … FOR`: those of the statement behind it, whose variables are set for its time.
+    fn behind_settings(assignments: &[Token<'_>], inner: Self, sql: &str) -> Self {
+        let are_harmless = set_variables::are_harmless(assignments, sql);
+        let is_unknown = inner.unit == Admitted && !are_harmless;
+        let unit = if is_unknown { UnitAdmission::UnknownVariable } else { inner.unit };
+        Self { unit, reads: false, command: "SET", tag: "SET STATEMENT", ..inner }
     }
 }
 
@@ -233,7 +253,7 @@ fn temporary(words: &[&str], command: &'static str, skipped: &[&str]) -> UnitAdm
 
 /// The admission of a statement with executable comments: of each in front of the first word that stands outside, any
 /// may be code. Behind simple commands nothing that a comment holds changes the command.
-fn unit_of_all_readings(tokens: &[Token<'_>], as_code: UnitAdmission) -> UnitAdmission {
+fn unit_of_all_readings(tokens: &[Token<'_>], as_code: UnitAdmission, sql: &str) -> UnitAdmission {
     if as_code.control().is_some() {
         return as_code;
     }
@@ -246,14 +266,24 @@ fn unit_of_all_readings(tokens: &[Token<'_>], as_code: UnitAdmission) -> UnitAdm
         let word = if token.is_optional && outside_is_missing { "" } else { text(token) };
         PLAIN_COMMANDS.iter().any(|name| name.eq_ignore_ascii_case(word))
     };
-    let all = tokens[..=outside].iter();
+    let all = tokens.iter().take(outside + 1);
     if as_code == Admitted && all.clone().all(is_simple) {
         return Admitted;
     }
-    let control = all.map(text).find_map(|word| {
-        CONTROL.iter().copied().find(|control| control.eq_ignore_ascii_case(word))
-    });
+    // The server runs all of a comment or nothing: so the first word is one behind a border of a comment.
+    let is_behind_border = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        before.is_none_or(|before| {
+            !before.is_optional || sql[before.end..tokens[at].start].contains("*/")
+        })
+    };
+    let first_words = all.enumerate().filter(|(at, _)| is_behind_border(*at));
+    let control = first_words.map(|(_, token)| text(token)).find_map(control_word);
     control.map_or(refused, TransactionControl)
+}
+
+fn control_word(word: &str) -> Option<&'static str> {
+    CONTROL.iter().copied().find(|control| control.eq_ignore_ascii_case(word))
 }
 
 fn reads(tokens: &[Token<'_>], words: &[&str], command: &str) -> bool {
@@ -293,6 +323,27 @@ mod tests {
         }
         let hinted = "explain /*+ a *//*+ a *//*+ a *//*+ a *//*+ a *//*+ a *//*+ a */ analyze";
         assert!(!MysqlStatement::of(&format!("{hinted} delete from t")).reads);
+    }
+
+    #[test]
+    fn a_body_in_executable_comments_controls_no_transaction() {
+        let body = "/*!50003 create*/ /*!50017 definer=`a`@`b`*/ /*!50003 trigger g before insert on t \
+                    for each row begin set new.a = 1; end */";
+        for (sql, expected) in [
+            (body, None),
+            (
+                "/*!50106 create*/ /*!50106 event e on schedule every 1 day do begin select 1; end */",
+                None,
+            ),
+            ("/*!50003 create trigger g */ /*!50003 begin */", Some("BEGIN")),
+            ("/*!50003 create trigger g */ commit", Some("COMMIT")),
+            ("/*!50003 select 1 */ /* a */ /*!50003 rollback */", Some("ROLLBACK")),
+            ("/*!50003 commit */", Some("COMMIT")),
+        ] {
+            let facts = MysqlStatement::of(sql);
+            assert_eq!(facts.transaction_control(), expected, "{sql}");
+            assert_ne!(facts.unit, super::Admitted, "{sql}");
+        }
     }
 
     #[test]
