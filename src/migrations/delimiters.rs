@@ -22,7 +22,8 @@ pub(crate) fn split_delimited(text: &str) -> Result<Vec<Span>, SpanError> {
     while start < text.len() {
         match next_part(text, start, delimiter)? {
             Part::Delimiter { at, behind } => {
-                delimiter = text[at..behind].trim();
+                // As the client, which takes the first word of the line.
+                delimiter = text[at..behind].split_whitespace().next().unwrap_or_default();
                 if delimiter.is_empty() || delimiter.contains(['\'', '"', '`', '\\']) {
                     return Err((at, "DELIMITER is followed by no delimiter".to_owned()));
                 }
@@ -47,10 +48,16 @@ enum Part {
 /// Reads up to the next delimiter.
 fn next_part(text: &str, start: usize, delimiter: &str) -> Result<Part, SpanError> {
     let mut first_word = None;
-    for token in Scanner::new(&text[start..], Dialect::Mysql) {
+    let mut scanner = Scanner::new(&text[start..], Dialect::Mysql);
+    for token in scanner.by_ref() {
         let at = start + token.start;
         if let TokenKind::Unterminated(what) = token.kind {
             return Err((at, format!("{what} does not end")));
+        }
+        // An executable comment is code of the statement that it stands in, and holds no end of one.
+        if token.is_optional {
+            first_word.get_or_insert(at);
+            continue;
         }
         if first_word.is_none() && is_among(token.text, "DELIMITER") {
             let at = at + token.text.len();
@@ -75,6 +82,9 @@ fn next_part(text: &str, start: usize, delimiter: &str) -> Result<Part, SpanErro
         }
         first_word.get_or_insert(at);
     }
+    if scanner.is_in_code_comment() {
+        return Err((text.len(), "a comment does not end".to_owned()));
+    }
     Ok(Part::Statement { first_word, end: text.len() })
 }
 
@@ -96,6 +106,11 @@ mod tests {
                 "delimiter ;;\nselect 1; ;;\n-- ;;\nselect 2;;",
                 vec!["\nselect 1; ", "\n-- ;;\nselect 2"],
             ),
+            ("delimiter // -- x\nselect 1; // select 2", vec!["\nselect 1; ", " select 2"]),
+            (
+                "/*!50003 create*/ /*!50017 a*/ /*!50003 b; */;delimiter ;;\n/*! a; b */;;",
+                vec!["/*!50003 create*/ /*!50017 a*/ /*!50003 b; */", "\n/*! a; b */"],
+            ),
             ("select 'a\nDELIMITER //\n'; b", vec!["select 'a\nDELIMITER //\n'", " b"]),
         ] {
             let spans = split_delimited(text).unwrap();
@@ -103,6 +118,7 @@ mod tests {
             assert_eq!(found, expected, "{text}");
         }
         assert_eq!(split_delimited("delimiter \nselect 1").unwrap_err().0, 9);
+        assert_eq!(split_delimited("delimiter //\n/*! a '*/'").unwrap_err().0, 23);
         assert!(split_delimited("delimiter //\nselect 'a").unwrap_err().1.contains("does not end"));
     }
 }

@@ -1,6 +1,6 @@
 //! The first statement of a text that is still being typed.
 
-use super::scanner::{Dialect, Scanner, SqlToken, TokenKind};
+use super::scanner::{Dialect, LastToken, Scanner, SqlToken, TokenKind};
 use super::split::Body;
 
 /// The first statement of a text, as far as it is there.
@@ -37,7 +37,7 @@ pub(crate) struct StatementReader {
     is_empty: bool,
     /// The bytes whose tokens were read.
     read: usize,
-    last: Option<TokenKind>,
+    last: Option<LastToken>,
 }
 
 impl StatementReader {
@@ -60,7 +60,8 @@ impl StatementReader {
     /// Finds the first statement that is not empty in the text, whose beginning was read before.
     pub(crate) fn read(&mut self, text: &str) -> FirstStatement {
         let base = self.read;
-        for token in Scanner::behind(&text[base..], self.dialect, self.last) {
+        let mut scanner = Scanner::behind(&text[base..], self.dialect, self.last);
+        for token in scanner.by_ref() {
             let token = SqlToken { start: base + token.start, ..token };
             if let TokenKind::Unterminated(_) = token.kind {
                 return FirstStatement::Open(Some(OpenConstruct::of(token.text)));
@@ -69,7 +70,10 @@ impl StatementReader {
                 return FirstStatement::Complete { start: self.start, end };
             }
             self.read = token.start + token.text.len();
-            self.last = Some(token.kind);
+            self.last = Some(LastToken::from(&token));
+        }
+        if scanner.is_in_code_comment() {
+            return FirstStatement::Open(Some(OpenConstruct::Comment));
         }
         if self.is_empty {
             return FirstStatement::Nothing;
@@ -83,7 +87,9 @@ impl StatementReader {
         if token.start < self.start {
             return None;
         }
-        if let Some(within) = delimiter_in(token, text, &self.delimiter) {
+        if !token.is_optional
+            && let Some(within) = delimiter_in(token, text, &self.delimiter)
+        {
             let end = token.start + within;
             if self.is_empty && within == 0 {
                 self.start = end + self.delimiter.len();
@@ -177,6 +183,10 @@ mod tests {
             ("// //\na ';//'//", "//", complete(5, 13)),
             ("begin a; end$$", "$$", complete(0, 12)),
             ("a;;", ";;", complete(0, 1)),
+            ("/*!50003 a; b */;", ";", complete(0, 16)),
+            ("/*!50003 a */ /*!50003 b; end */;;", ";;", complete(0, 32)),
+            ("/* ; */ /*M! a; */", ";", FirstStatement::Open(None)),
+            ("/*! a; ", ";", FirstStatement::Open(Some(OpenConstruct::Comment))),
         ] {
             assert_eq!(first_delimited(text, Dialect::Mysql, delimiter), expected, "{text}");
         }
@@ -184,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_line_by_line_finds_the_same(text in "[a-e1$'\"\\\\;()`/*é\n-]{0,60}") {
+        fn reading_line_by_line_finds_the_same(text in "[a-e1$'\"\\\\;()`/*!é\n-]{0,60}") {
             for dialect in ALL {
                 let mut reader = StatementReader::new(dialect, ";");
                 let ends = text.match_indices('\n').map(|(at, _)| at).chain([text.len()]);
@@ -199,7 +209,7 @@ mod tests {
         }
 
         #[test]
-        fn it_is_the_first_that_a_split_finds(text in "[a-e1$'\"\\;()`/*é \n-]{0,40}") {
+        fn it_is_the_first_that_a_split_finds(text in "[a-e1$'\"\\;()`/*!é \n-]{0,40}") {
             for dialect in ALL {
                 let Ok(all) = split_statements(&text, dialect) else { continue };
                 match first_statement(&text, dialect) {

@@ -10,8 +10,10 @@ mod analysis;
 pub(crate) mod class;
 mod classify;
 mod client_copy;
+mod comments;
 mod custom_setting_names;
 mod definition_change;
+mod dialects;
 mod first_statement;
 mod mysql;
 mod null_extension;
@@ -28,8 +30,10 @@ mod transaction_control;
 
 pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
+pub(crate) use comments::leading_comments;
 pub(crate) use custom_setting_names::CustomSettings;
 pub(crate) use definition_change::changes_definitions;
+pub(crate) use dialects::Dialect;
 pub(crate) use first_statement::{FirstStatement, OpenConstruct, StatementReader};
 pub(crate) use mysql::{
     Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission, Unsendable,
@@ -40,7 +44,7 @@ pub(crate) use parameter_count::excess_parameter;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::{invalidates_plans, keeps_meaning, may_run_code};
 pub(crate) use plan_lifetime::PlanLifetime;
-pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
+pub(crate) use scanner::{Scanner, SqlToken, TokenKind, is_among};
 pub(crate) use session_state::{EffectLifetime, SessionState};
 pub(crate) use split::{SplitStatement, split_statements};
 pub(crate) use transaction_control::transaction_control;

@@ -6,9 +6,10 @@ use super::scanner::{Dialect, Scanner, TokenKind};
 pub(crate) fn one_query(sql: &str, dialect: Dialect) -> Option<&str> {
     let mut depth = 0_usize;
     let mut end = None;
-    for token in Scanner::new(sql, dialect) {
+    let mut scanner = Scanner::new(sql, dialect);
+    for token in scanner.by_ref() {
         match (token.kind, token.text) {
-            (_, ";") if depth == 0 => end = end.or(Some(token.start)),
+            (_, ";") if depth == 0 && !token.is_optional => end = end.or(Some(token.start)),
             _ if end.is_some() => return None,
             (TokenKind::Unterminated(_), _) | (_, ";") => return None,
             // `standard_conforming_strings` decides where such a literal ends.
@@ -18,7 +19,7 @@ pub(crate) fn one_query(sql: &str, dialect: Dialect) -> Option<&str> {
             _ => {}
         }
     }
-    (depth == 0).then(|| &sql[..end.unwrap_or(sql.len())])
+    (depth == 0 && !scanner.is_in_code_comment()).then(|| &sql[..end.unwrap_or(sql.len())])
 }
 
 #[cfg(test)]

@@ -3,16 +3,9 @@
 //! One scanner for all that reads SQL here, since all must agree on where strings and comments end. It follows
 //! scan.l of PostgreSQL and tokenize.c of SQLite, and never fails: text that is no SQL gives tokens, too.
 
-/// The SQL dialect that a text is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// PostgreSQL: nested comments, dollar quotes, strings with backslash escapes.
-    Postgres,
-    /// SQLite: names in backticks and brackets.
-    Sqlite,
-    /// MySQL and MariaDB: strings in either quotes with backslash escapes, names in backticks, `#` comments.
-    Mysql,
-}
+use super::comments::{after_block, after_line, code_comment, skip_blanks};
+
+pub(crate) use super::dialects::Dialect;
 
 /// The byte order mark: SQLite takes it for a blank, and clients leave it at the start of files.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -55,32 +48,55 @@ pub(crate) struct SqlToken<'a> {
     pub(crate) text: &'a str,
     /// The byte at which it starts.
     pub(crate) start: usize,
+    /// It stands in an executable comment of MySQL.
+    pub(crate) is_optional: bool,
 }
 
-/// An iterator over the tokens of a text; it skips blanks and comments.
+/// An iterator over the tokens of a text; it skips blanks and comments. The contents of MySQL's executable comments are tokens.
 pub(crate) struct Scanner<'a> {
     sql: &'a str,
     rest: &'a str,
     dialect: Dialect,
-    last: Option<TokenKind>,
+    last: Option<LastToken>,
+    /// An executable comment is open.
+    in_code_comment: bool,
+}
+
+/// The token behind which a scanner goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastToken {
+    kind: TokenKind,
+    is_optional: bool,
+}
+
+impl From<&SqlToken<'_>> for LastToken {
+    fn from(token: &SqlToken<'_>) -> Self {
+        Self { kind: token.kind, is_optional: token.is_optional }
+    }
 }
 
 impl<'a> Scanner<'a> {
     /// A scanner at the start of a text.
     pub(crate) fn new(sql: &'a str, dialect: Dialect) -> Self {
-        Self { sql, rest: sql, dialect, last: None }
+        Self { sql, rest: sql, dialect, last: None, in_code_comment: false }
     }
 
-    /// A scanner behind a token of this kind: a string may continue the one before.
-    pub(crate) fn behind(sql: &'a str, dialect: Dialect, last: Option<TokenKind>) -> Self {
-        Self { last, ..Self::new(sql, dialect) }
+    /// A scanner behind a token: a string may continue the one before, and an executable comment may be open.
+    pub(crate) fn behind(sql: &'a str, dialect: Dialect, last: Option<LastToken>) -> Self {
+        let in_code_comment = last.is_some_and(|last| last.is_optional);
+        Self { last, in_code_comment, ..Self::new(sql, dialect) }
+    }
+
+    /// Returns true within an executable comment of MySQL; at the end of the text it is one that does not end.
+    pub(crate) fn is_in_code_comment(&self) -> bool {
+        self.in_code_comment
     }
 
     /// A scanner at the first statement that is not empty.
     pub(crate) fn at_first_statement(sql: &'a str, dialect: Dialect) -> Self {
         let mut scanner = Self::new(sql, dialect);
         loop {
-            scanner.rest = skip_blanks(scanner.rest, dialect);
+            scanner.skip_gap();
             let trimmed = scanner.rest.trim_start_matches([';', BYTE_ORDER_MARK]);
             if trimmed.len() == scanner.rest.len() {
                 return scanner;
@@ -94,6 +110,32 @@ impl<'a> Scanner<'a> {
         self.rest
     }
 
+    /// Skips blanks, comments, and the borders of executable ones.
+    fn skip_gap(&mut self) {
+        loop {
+            self.rest = skip_blanks(self.rest, self.dialect);
+            if self.dialect != Dialect::Mysql {
+                return;
+            }
+            match (self.in_code_comment, code_comment(self.rest)) {
+                (false, Some(code)) if code.contains("*/") => {
+                    self.in_code_comment = true;
+                    self.rest = code;
+                }
+                (true, _) if self.rest.starts_with("*/") => {
+                    self.in_code_comment = false;
+                    self.rest = &self.rest[2..];
+                }
+                // They do not nest.
+                (true, Some(_)) => match after_block(&self.rest[2..], self.dialect) {
+                    Some(rest) => self.rest = rest,
+                    None => return,
+                },
+                _ => return,
+            }
+        }
+    }
+
     /// Skips characters of one kind.
     pub(crate) fn skip_chars(&mut self, is_skipped: fn(char) -> bool) {
         self.rest = self.rest.trim_start_matches(is_skipped);
@@ -104,20 +146,23 @@ impl<'a> Iterator for Scanner<'a> {
     type Item = SqlToken<'a>;
 
     fn next(&mut self) -> Option<SqlToken<'a>> {
-        let text = skip_blanks(self.rest, self.dialect);
+        let before = self.rest;
+        self.skip_gap();
+        let text = self.rest;
         let first = text.chars().next()?;
-        let gap = &self.rest[..self.rest.len() - text.len()];
-        let (kind, length) =
-            if first == '\'' && self.last == Some(TokenKind::EscapeString) && continues(gap) {
-                ended(TokenKind::EscapeString, quoted_length(text, b'\'', ESCAPE), STRING)
-            } else {
-                token(text, first, self.dialect)
-            };
+        let gap = &before[..before.len() - text.len()];
+        let is_behind_escapes = self.last.is_some_and(|last| last.kind == TokenKind::EscapeString);
+        let (kind, length) = if first == '\'' && is_behind_escapes && continues(gap) {
+            ended(TokenKind::EscapeString, quoted_length(text, b'\'', ESCAPE), STRING)
+        } else {
+            token(text, first, self.dialect)
+        };
         let start = self.sql.len() - text.len();
         let (text, rest) = text.split_at(length.unwrap_or(text.len()));
         self.rest = rest;
-        self.last = Some(kind);
-        Some(SqlToken { kind, text, start })
+        let token = SqlToken { kind, text, start, is_optional: self.in_code_comment };
+        self.last = Some(LastToken::from(&token));
+        Some(token)
     }
 }
 
@@ -201,59 +246,6 @@ fn mysql_token(text: &str, first: char, after: &str) -> (TokenKind, Option<usize
         _ if is_word_part(first) => (TokenKind::Word, Some(word_length(text))),
         _ => (TokenKind::Symbol, Some(first.len_utf8())),
     }
-}
-
-/// `text` from its first character that is neither blank nor part of a comment that ends.
-fn skip_blanks(text: &str, dialect: Dialect) -> &str {
-    let mut text = text;
-    loop {
-        // The vertical tab is a blank since PostgreSQL 16 and an error elsewhere.
-        text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
-        text = if let Some(comment) = text.strip_prefix("--").filter(|comment| {
-            // In MySQL only before a blank: `5--1` is 6.
-            dialect != Dialect::Mysql
-                || comment.starts_with(|c: char| c.is_ascii_whitespace() || c.is_ascii_control())
-                || comment.is_empty()
-        }) {
-            after_line(comment, dialect)
-        } else if let Some(comment) = text.strip_prefix('#').filter(|_| dialect == Dialect::Mysql) {
-            after_line(comment, dialect)
-        } else if let Some(comment) = text.strip_prefix("/*") {
-            match after_block(comment, dialect) {
-                Some(rest) => rest,
-                None if dialect == Dialect::Sqlite => "",
-                None => return text,
-            }
-        } else {
-            return text;
-        };
-    }
-}
-
-/// `comment` from the end of its line. Only PostgreSQL lets a carriage return end it.
-fn after_line(comment: &str, dialect: Dialect) -> &str {
-    comment.trim_start_matches(|c| c != '\n' && (c != '\r' || dialect != Dialect::Postgres))
-}
-
-/// The text behind a block comment whose start was read; `None` when it does not end.
-fn after_block(comment: &str, dialect: Dialect) -> Option<&str> {
-    let bytes = comment.as_bytes();
-    let mut depth = 1_usize;
-    let mut at = 0;
-    while depth > 0 {
-        match bytes.get(at..at + 2)? {
-            b"*/" => {
-                depth -= 1;
-                at += 2;
-            }
-            b"/*" if dialect == Dialect::Postgres => {
-                depth += 1;
-                at += 2;
-            }
-            _ => at += 1,
-        }
-    }
-    comment.get(at..)
 }
 
 /// Tells whether a string behind this gap continues the one before it: only line breaks and line

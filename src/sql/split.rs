@@ -1,10 +1,11 @@
 //! The boundaries of the statements in a text, as `psql` and SQLite's own shell find them.
 //!
 //! A semicolon ends a statement unless it stands in a string, a name, a comment, or a body: between
-//! parentheses (CREATE RULE) and in `BEGIN ATOMIC … END` for PostgreSQL, in CREATE TRIGGER for SQLite.
+//! parentheses (CREATE RULE) and in `BEGIN ATOMIC … END` for PostgreSQL, in CREATE TRIGGER for SQLite. An executable comment
+//! of MySQL is code of the statement that it stands in, and holds no end of one.
 //! Nothing else is understood: text that is no SQL is still split, and the database reports the error.
 
-use super::scanner::{Dialect, Scanner, SqlToken, TokenKind, is_among};
+use super::scanner::{COMMENT, Dialect, Scanner, SqlToken, TokenKind, is_among};
 
 /// A statement in a text of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +47,15 @@ pub(crate) fn split_statements(
         let mut first_word = None;
         let end = loop {
             let Some(token) = scanner.next() else { break text.len() };
+            let is_outside = !token.is_optional;
             if let TokenKind::Unterminated(what) = token.kind {
                 let why = format!("{what} does not end");
                 return Err(SplitError { line: lines.line_of(token.start), why });
             }
             let is_first = first_word.is_none();
-            if let Some(command) = shell_command(&text[token.start..], is_first, dialect) {
+            if is_outside
+                && let Some(command) = shell_command(&text[token.start..], is_first, dialect)
+            {
                 if !is_first || !matches!(command, r"\restrict" | r"\unrestrict") {
                     let why = format!("{command} is a command of {}, not SQL", shell(dialect));
                     return Err(SplitError { line: lines.line_of(token.start), why });
@@ -60,12 +64,16 @@ pub(crate) fn split_statements(
                 start = text.len() - scanner.rest().len();
                 continue;
             }
-            if token.text == ";" && body.ends_at_semicolon(dialect) {
+            if token.text == ";" && is_outside && body.ends_at_semicolon(dialect) {
                 break token.start;
             }
             first_word.get_or_insert(token.start);
             body.see(&token);
         };
+        if scanner.is_in_code_comment() {
+            let why = format!("{COMMENT} does not end");
+            return Err(SplitError { line: lines.line_of(end), why });
+        }
         let statement = &text[start..end];
         if let Some(first_word) = first_word {
             if body.copies_stdin {
@@ -136,14 +144,39 @@ pub(super) struct Body {
     /// The number of these words.
     words: usize,
     parentheses: usize,
-    /// BEGIN and CASE without their END, in a function.
+    /// `BEGIN ATOMIC` and CASE without their END, in a function.
     blocks: usize,
     /// The last tokens of a trigger.
     tail: Tail,
-    /// The last word is FROM.
-    is_after_from: bool,
+    before: TokenBefore,
     /// It is a COPY whose rows follow it.
     copies_stdin: bool,
+}
+
+/// The token before, as far as it changes the meaning of the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum TokenBefore {
+    #[default]
+    Other,
+    Begin,
+    From,
+    /// AS or a point, behind which any word is a name.
+    OfName,
+}
+
+impl TokenBefore {
+    fn of(token: &SqlToken<'_>) -> Self {
+        let is = |word: &str| token.kind == TokenKind::Word && is_among(token.text, word);
+        if token.text == "." || is("AS") {
+            Self::OfName
+        } else if is("BEGIN") {
+            Self::Begin
+        } else if is("FROM") {
+            Self::From
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// A trigger ends with a semicolon, END, and a semicolon.
@@ -172,6 +205,7 @@ impl Body {
             _ if token.kind == TokenKind::Word => self.see_word(text),
             _ => {}
         }
+        self.before = TokenBefore::of(token);
     }
 
     fn see_word(&mut self, word: &str) {
@@ -180,16 +214,20 @@ impl Body {
             self.head.push_str(&word.to_ascii_uppercase());
             self.head.push(' ');
         }
-        let is_source = self.is_after_from && self.parentheses == 0 && is_among(word, "STDIN");
+        let is_after_from = self.before == TokenBefore::From && self.parentheses == 0;
+        let is_source = is_after_from && is_among(word, "STDIN");
         self.copies_stdin |= is_source && self.head.starts_with("COPY ");
-        self.is_after_from = is_among(word, "FROM");
         if self.parentheses > 0 || !creates_routine(&self.head) {
             return;
         }
-        if is_among(word, "BEGIN") || self.blocks > 0 && is_among(word, "CASE") {
+        // BEGIN alone is a name like any other, also of the function.
+        let is_after_begin = self.before == TokenBefore::Begin;
+        let opens_body = self.blocks == 0 && is_after_begin && is_among(word, "ATOMIC");
+        let is_keyword = self.blocks > 0 && self.before != TokenBefore::OfName;
+        if opens_body || is_keyword && is_among(word, "CASE") {
             self.blocks += 1;
-        } else if is_among(word, "END") {
-            self.blocks = self.blocks.saturating_sub(1);
+        } else if is_keyword && is_among(word, "END") {
+            self.blocks -= 1;
         }
     }
 
@@ -302,6 +340,35 @@ mod tests {
     }
 
     #[test]
+    fn names_open_no_body_and_executable_comments_hold_no_end() {
+        use Dialect::{Mysql, Postgres, Sqlite};
+        let named = "create function f() returns int begin atomic select 1 as end, t.case, \
+                     case when true then 2 end as begin from t; end";
+        let cases: &[(&str, Dialect, &[&str])] = &[
+            (
+                "create function s.begin() returns int language sql as 'a'; b; end; c",
+                Postgres,
+                &["create function s.begin() returns int language sql as 'a'", "b", "end", "c"],
+            ),
+            (
+                "create procedure begin (begin atomic) as 'a'; b",
+                Postgres,
+                &["create procedure begin (begin atomic) as 'a'", "b"],
+            ),
+            (named, Postgres, &[named]),
+            ("/*!50003 a */; /* b; */ c", Mysql, &["/*!50003 a */", "/* b; */ c"]),
+            ("/*M! a */;/*!99999 ';*/' */; b", Mysql, &["/*M! a */", "/*!99999 ';*/' */", "b"]),
+            ("a /*! b; c */; /*!*/; d", Mysql, &["a /*! b; c */", "d"]),
+            ("/*!999999\\- x */\n/*! a */; b", Mysql, &["/*!999999\\- x */\n/*! a */", "b"]),
+            ("/*! /* ; */ a /*! ; */ */; b", Mysql, &["/*! /* ; */ a /*! ; */ */", "b"]),
+            ("/*! a */; b", Sqlite, &["b"]),
+        ];
+        for (text, dialect, expected) in cases {
+            assert_eq!(&split(text, *dialect), expected, "{dialect:?}: {text:?}");
+        }
+    }
+
+    #[test]
     fn lines_are_those_of_the_text() {
         let text = "-- a file\n\nselect 1; select\n2;\n\n  /* x\n */ b\n;;\nc";
         let pieces = split_statements(text, Dialect::Postgres).unwrap();
@@ -320,6 +387,10 @@ mod tests {
         ] {
             let error = split_statements(text, Dialect::Postgres).unwrap_err();
             assert_eq!((error.why, error.line), (format!("{what} does not end"), line), "{text:?}");
+        }
+        for text in ["a; /*! b; c", "/*! b '*/'; c", "/*!50003 b -- */; c"] {
+            let error = split_statements(text, Dialect::Mysql).unwrap_err();
+            assert_eq!(error.why, "a comment does not end", "{text}");
         }
         let why = split_statements("[a", Dialect::Sqlite).unwrap_err().why;
         assert_eq!(why, "a name in brackets does not end");
@@ -365,7 +436,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_but_semicolons(text in "[a-e1$'\"\\\\;(){}\\[\\]`/*+é \n-]{0,40}") {
+        fn nothing_is_lost_but_semicolons(text in "[a-e1$'\"\\\\;(){}\\[\\]`/*!+é \n-]{0,40}") {
             for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
                 let Ok(pieces) = split_statements(&text, dialect) else { continue };
                 let mut rest = text.as_str();

@@ -212,7 +212,7 @@ const SEMICOLON: &str = ";";
 fn delimiter_of(line: &str) -> Option<&str> {
     let line = line.trim();
     let (word, rest) = line.split_at(line.find(char::is_whitespace).unwrap_or(line.len()));
-    is_among(word, "DELIMITER").then_some(rest.trim())
+    is_among(word, "DELIMITER").then(|| rest.split_whitespace().next().unwrap_or_default())
 }
 
 /// Returns true for a character that may stand between statements.
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_delimiter_of_mysql_holds_until_the_next_one() {
         let lines = [
-            "delimiter //",
+            "delimiter // -- of the body",
             "create procedure p() begin",
             "select 1; end //",
             "DELIMITER ;",
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(pieces, [statement(body, 2), statement("call p()", 5)]);
         assert_eq!(signs, "=-===");
         // It is a word like others elsewhere.
-        assert_eq!(read(&lines[..1], Dialect::Postgres).0, [statement("delimiter //", 1)]);
+        assert_eq!(read(&lines[..1], Dialect::Postgres).0, [statement(lines[0], 1)]);
         let mut buffer = InputBuffer::new(Dialect::Mysql);
         assert!(buffer.push("delimiter").is_err());
     }

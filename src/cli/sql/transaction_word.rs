@@ -30,8 +30,12 @@ pub(super) fn transaction_word(
     sql: &str,
     dialect: Dialect,
 ) -> Option<Result<TransactionWord, String>> {
-    let words: Vec<_> =
-        Scanner::new(sql, dialect).map(|token| Word::of(token.kind, token.text)).collect();
+    let tokens: Vec<_> = Scanner::new(sql, dialect).collect();
+    // The database alone knows what is code in it.
+    if tokens.iter().any(|token| token.is_optional) {
+        return None;
+    }
+    let words: Vec<_> = tokens.iter().map(|token| Word::of(token.kind, token.text)).collect();
     let mut words = Words { words: &words };
     let is_start = words.take("START");
     let read = if is_start && words.take("TRANSACTION") || !is_start && words.take("BEGIN") {
@@ -331,8 +335,10 @@ mod tests {
 
     #[test]
     fn other_statements_go_to_the_server() {
-        use Dialect::{Postgres, Sqlite};
+        use Dialect::{Mysql, Postgres, Sqlite};
         for (sql, dialect) in [
+            ("/*!50003 commit */", Mysql),
+            ("begin /*M! work */", Mysql),
             ("select 1", Postgres),
             ("set transaction read only", Postgres),
             ("prepare transaction 'a'", Postgres),

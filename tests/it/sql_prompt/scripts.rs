@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::process::{Output, Stdio};
 
 use super::{READY, command, prompt};
+use crate::harness::mariadb::is_mysql;
+use crate::harness::server::run;
 use crate::harness::{Backend, Service};
 
 /// The end of a script on standard input.
@@ -129,4 +131,56 @@ async fn memory_does_not_grow_with_a_result() {
     if let [small, large] = peaks[..] {
         assert!(large < small + (16 << 10), "{peaks:?} KiB");
     }
+}
+
+#[tokio::test]
+async fn executable_comments_of_mysql_run_or_are_refused() {
+    let service = Service::start(Backend::Mariadb).await;
+    let script = "create table t (id int primary key);\n/*!50003 insert into t values (1) */;\n\
+                  insert into t values /*M! (20), */ (2);\nDELIMITER // -- x\n\
+                  /*!50003 create procedure p() begin insert into t values (3); insert into t values (4); end */ //\n\
+                  DELIMITER ;\ncall p();\n/*!99999 nonsense */;\n";
+    let (code, out, err) = scripted(&service, script);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let (_, out, _) =
+        scripted(&service, "select group_concat(id order by id) as ids from t where id < 5;");
+    assert!(out.contains("1,2,3,4"), "{out}");
+    if !is_mysql() {
+        let script = "set statement max_statement_time = 5 for select 40 + 2 as answer;";
+        let (code, out, err) = scripted(&service, script);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        assert!(out.contains("│     42 │"), "{out}");
+    }
+    for (script, expected) in [
+        (
+            "/*!50003 insert into t values (5); insert into t values (6) */;",
+            "more than one statement",
+        ),
+        ("/*!50003 commit */;", "COMMIT controls"),
+        ("insert into t values (5) /*! ;", "a comment does not end"),
+    ] {
+        let (code, _, err) = scripted(&service, script);
+        assert_eq!(code, Some(1), "{script}");
+        assert!(err.contains(expected), "{script}: {err}");
+    }
+}
+
+#[tokio::test]
+async fn an_executable_comment_in_a_batch_is_not_left_out() {
+    let service = Service::start(Backend::Mariadb).await;
+    service.client.must("create table t (id int primary key)", &[]).await;
+    // In one transaction, a statement that the server may skip is refused, and nothing is left out.
+    let batch = "insert into t values (7);\n/*!50003 insert into t values (8) */;\ninsert into t values (9);";
+    fs::write(service.server.directory().join("batch.sql"), batch).expect("it is ours");
+    let address = service.server.grpc().to_string();
+    let ended = run(
+        service.server.directory(),
+        &["query", "--address", &address, "--batch", "batch.sql"],
+        &[],
+    );
+    let err = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(err.contains("statement 2, line 2"), "{err}");
+    let (_, out, _) = scripted(&service, "select count(*) as n from t where id between 5 and 9;");
+    assert!(out.contains("│ 0 │"), "{out}");
 }
