@@ -3,7 +3,8 @@
 use super::migration_error::{FailedStatement, MigrationError};
 use super::migration_files::MigrationFile;
 use super::migration_ledger::Ledger;
-use super::migration_script::{MigrationScript, ScriptMode, ScriptStatement};
+use super::migration_script::MigrationScript;
+use super::script_parts::{ScriptMode, ScriptStatement};
 use super::unfinished::{NextStatement, advice};
 use crate::backend::AdminConnection;
 use crate::error::{Error, ErrorKind, Outcome};

@@ -3,27 +3,9 @@
 use super::delimiters::{Span, split_delimited};
 use super::finding::Finding;
 use super::migration_files::MigrationFile;
+use super::pragma_effect::ineffective;
+use super::script_parts::{ScriptMode, ScriptStatement, mode};
 use crate::sql::{Dialect, MysqlStatement, Unsendable, split_statements, transaction_control};
-
-/// The way in which a file runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ScriptMode {
-    /// All or nothing, together with the row of the ledger.
-    OneTransaction,
-    /// Each statement commits by itself.
-    EachAlone,
-}
-
-/// A statement of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ScriptStatement {
-    /// Its text, with the comments before it.
-    pub(crate) sql: String,
-    /// The line on which the text begins.
-    pub(crate) first_line: usize,
-    /// The line of its first word.
-    pub(crate) line: usize,
-}
 
 /// A file, split into statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +13,6 @@ pub(crate) struct MigrationScript {
     pub(crate) mode: ScriptMode,
     pub(crate) statements: Vec<ScriptStatement>,
 }
-
-/// The start of a comment that is for this program.
-const DIRECTIVE: &str = "rowgate:";
-const NO_TRANSACTION: &str = "no-transaction";
 
 impl MigrationScript {
     /// Reads the statements of a file; fails with all that must not be in it.
@@ -58,40 +36,16 @@ impl MigrationScript {
             let instead = "Remove this line and what follows it: files go forward only.";
             findings.push(finding((line, why), instead));
         }
-        for statement in &statements {
-            let without_effect = || ineffective(&statement.sql, mode, dialect);
+        for (index, statement) in statements.iter().enumerate() {
+            let is_sqlite = dialect == Dialect::Sqlite;
+            let without_effect =
+                || if is_sqlite { ineffective(&statements, index, mode) } else { None };
             if let Some((why, instead)) = refusal(&statement.sql, dialect).or_else(without_effect) {
                 findings.push(finding((statement.line, why), instead));
             }
         }
         if findings.is_empty() { Ok(Self { mode, statements }) } else { Err(findings) }
     }
-}
-
-/// The mode that the first comments of a file ask for; fails with the line of a directive that there is not.
-pub(crate) fn mode(text: &str, dialect: Dialect) -> Result<ScriptMode, (usize, String)> {
-    let mut mode = match dialect {
-        Dialect::Postgres | Dialect::Sqlite => ScriptMode::OneTransaction,
-        // It commits at each definition by itself.
-        Dialect::Mysql => ScriptMode::EachAlone,
-    };
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        let Some(comment) = line.strip_prefix("--") else {
-            if line.is_empty() {
-                continue;
-            }
-            break;
-        };
-        match comment.trim_start().strip_prefix(DIRECTIVE).map(str::trim) {
-            Some(NO_TRANSACTION) => mode = ScriptMode::EachAlone,
-            Some(other) => {
-                return Err((index + 1, format!("there is no directive `rowgate: {other}`")));
-            }
-            None => {}
-        }
-    }
-    Ok(mode)
 }
 
 /// The line of a comment behind which other tools have the statements that undo a file: those of dbmate, goose and sql-migrate.
@@ -151,6 +105,11 @@ fn refusal(sql: &str, dialect: Dialect) -> Option<(String, &'static str)> {
             }
             Ok(_) => {}
         }
+        if let Some(state) = facts.session_state.filter(|state| holds_all(state.what)) {
+            let why =
+                format!("{} keeps the migrator itself from writing to its ledger", state.what);
+            return Some((why, "Remove it: hold the lock with a client of the database."));
+        }
         let control = facts.transaction_control()?;
         let ends_a_body = control.starts_with("END") || control.starts_with("BEGIN");
         [control, if ends_a_body { DELIMIT } else { REMOVE_ON_MYSQL }]
@@ -160,15 +119,9 @@ fn refusal(sql: &str, dialect: Dialect) -> Option<(String, &'static str)> {
     Some((format!("{control} controls the transaction"), instead))
 }
 
-/// The reason for which a statement would do nothing in a transaction, without an error.
-fn ineffective(sql: &str, mode: ScriptMode, dialect: Dialect) -> Option<(String, &'static str)> {
-    let text = sql.to_ascii_lowercase();
-    let is_pragma = text.contains("pragma") && text.contains("foreign_keys");
-    if dialect != Dialect::Sqlite || mode != ScriptMode::OneTransaction || !is_pragma {
-        return None;
-    }
-    let why = "SQLite ignores PRAGMA foreign_keys within a transaction".to_owned();
-    Some((why, "Begin the file with `-- rowgate: no-transaction`; the setting ends with the file."))
+/// Returns true for a lock of the session that all other writers wait for, also those of other tables.
+fn holds_all(what: &str) -> bool {
+    what.starts_with("FLUSH TABLES") || what == "BACKUP"
 }
 
 #[cfg(test)]
@@ -188,12 +141,30 @@ mod tests {
             ("create table t (a int)", Postgres, ScriptMode::OneTransaction),
             ("-- about\n\n--rowgate: no-transaction\nvacuum", Sqlite, ScriptMode::EachAlone),
             ("select 1; -- rowgate: no-transaction", Postgres, ScriptMode::OneTransaction),
+            ("/* a\n */\n-- rowgate: no-transaction\nvacuum", Postgres, ScriptMode::EachAlone),
+            ("/* rowgate: no-transaction */ vacuum", Sqlite, ScriptMode::EachAlone),
             ("select 1", Mysql, ScriptMode::EachAlone),
         ] {
             assert_eq!(read(text, dialect).unwrap().mode, expected, "{text}");
         }
         let unknown = read("-- a\n-- rowgate: no transaction\nvacuum", Postgres).unwrap_err();
         assert!(unknown[0].starts_with("V1__a.sql:2: there is no directive"), "{unknown:?}");
+    }
+
+    #[test]
+    fn executable_comments_are_statements() {
+        let text = "create table a (b int);\n/*!50003 create table c (d int) */;\n/* e; */\n";
+        for text in [text.to_owned(), format!("{text}DELIMITER ;;\n")] {
+            let statements = read(&text, Dialect::Mysql).unwrap().statements;
+            let found: Vec<_> = statements.iter().map(|it| (it.sql.as_str(), it.line)).collect();
+            let code = "/*!50003 create table c (d int) */";
+            assert_eq!(found, [("create table a (b int)", 1), (code, 2)]);
+        }
+        let several = read("/*! insert into a values (1); drop table a */;", Dialect::Mysql);
+        let several = several.unwrap_err();
+        assert!(several[0].contains("there are several statements in one"), "{several:?}");
+        let control = read("/*!50003 commit */;", Dialect::Mysql).unwrap_err();
+        assert!(control[0].contains("COMMIT controls"), "{control:?}");
     }
 
     #[test]
@@ -221,6 +192,10 @@ mod tests {
             let text = format!("-- +goose Up\ncreate table t (a int);\n{mark}\ndrop table t;\n");
             let found = read(&text, Dialect::Sqlite).unwrap_err();
             assert!(found[0].starts_with("V1__a.sql:3: here begin the statements"), "{found:?}");
+        }
+        for sql in ["flush tables with read lock", "backup stage start"] {
+            let found = read(sql, Dialect::Mysql).unwrap_err();
+            assert!(found[0].contains("keeps the migrator itself"), "{found:?}");
         }
         let body = "create procedure p() begin select 1; end;\n";
         let found = read(body, Dialect::Mysql).unwrap_err();

@@ -10,7 +10,8 @@
 //! that a file has changed, and not where.
 //!
 //! Layers, from below: [`finding`]; names and content of files ([`migration_names`], [`migration_files`]); statements
-//! ([`delimiters`], [`migration_script`]); the [`migration_ledger`]; the comparison of both ([`unfinished`],
+//! ([`delimiters`], [`script_parts`], [`pragma_effect`], [`migration_script`]); the [`migration_ledger`] and its place
+//! ([`ledger_place`]); the comparison of both ([`unfinished`],
 //! [`migration_plan`]); runs ([`migrator_lock`], [`migration_run`], [`migrate_up`]). It knows no driver: a backend's
 //! `AdminConnection` runs the SQL.
 
@@ -27,9 +28,11 @@ mod migration_run;
 mod migration_script;
 mod migrator_lock;
 mod unfinished;
+mod pragma_effect;
+mod script_parts;
 
 pub(crate) use migrate_up::{Migrator, PendingFile, UpOptions, UpStep, UpSummary};
 pub(crate) use migration_error::{FailedStatement, MigrationError};
 pub(crate) use migration_files::{MigrationFiles, new_file};
 pub(crate) use migration_plan::{FileState, MigrationPlan};
-pub(crate) use migration_script::ScriptMode;
+pub(crate) use script_parts::ScriptMode;

@@ -1,7 +1,8 @@
 //! The advice about a file that ran statement by statement, and not to its end.
 
 use super::migration_ledger::{Ledger, LedgerRow};
-use super::migration_script::{ScriptMode, ScriptStatement, mode, statements};
+use super::migration_script::statements;
+use super::script_parts::{ScriptMode, ScriptStatement, mode};
 use crate::sql::Dialect;
 
 /// The longest part of a statement that is shown.

@@ -82,6 +82,35 @@ fn a_setting_that_a_transaction_ignores_is_refused() {
 }
 
 #[test]
+fn pragmas_that_a_transaction_keeps_run_in_it() {
+    let project = Project::start(Backend::Sqlite);
+    let text = "create table t1 (id integer primary key);\n\
+                create table t2 (id integer references t1 (id));\npragma defer_foreign_keys = on;\n\
+                insert into t2 values (1);\ninsert into t1 values (1);\n\
+                create table doc (a text);\ninsert into doc values ('see pragma foreign_keys');\n\
+                pragma user_version = 7;\n";
+    project.file("V1__a.sql", text);
+    project.migrate(&["up"]).fine();
+    assert_eq!(project.values("select user_version from pragma_user_version"), "7");
+    for pragma in
+        ["synchronous = off", "journal_mode = delete", "auto_vacuum = full", "page_size = 8192"]
+    {
+        project.file("V2__b.sql", &format!("pragma {pragma};\n"));
+        let error = project.migrate(&["up"]).refused();
+        let name = pragma.split(' ').next().unwrap_or_default();
+        assert!(
+            error.contains("V2__b.sql:1: ") && error.contains(&format!("PRAGMA {name}")),
+            "{error}"
+        );
+    }
+    // As docs/LIFECYCLE.md has it, for incremental_vacuum.
+    let vacuum = "-- rowgate: no-transaction\npragma auto_vacuum = incremental;\nvacuum;\n";
+    project.file("V2__b.sql", vacuum);
+    project.migrate(&["up"]).fine();
+    assert_eq!(project.values("select auto_vacuum from pragma_auto_vacuum"), "2");
+}
+
+#[test]
 fn the_files_of_other_tools_are_told_the_names_to_give_them() {
     for (name, text, expected) in [
         ("000001_init.up.sql", "", "Rename it to V1__init.sql."),
