@@ -29,7 +29,7 @@ pub(crate) fn migration_plan(
     name: &str,
     files: &MigrationFiles,
 ) -> Result<MigrationPlan, MigrationError> {
-    with_migrator(config, name, files, async |migrator| Ok(migrator.plan().await?.0))
+    with_migrator(config, name, files, async |migrator| Ok(migrator.plan(false).await?.0))
 }
 
 /// Reads the statements that [`migrate_up`] would run. Blocks; must not be called from a runtime.
@@ -37,9 +37,9 @@ pub(crate) fn pending_migrations(
     config: &Config,
     name: &str,
     files: &MigrationFiles,
-    target: Option<i64>,
+    (target, new_ledger): (Option<i64>, bool),
 ) -> Result<Vec<PendingFile>, MigrationError> {
-    with_migrator(config, name, files, async |migrator| migrator.pending(target).await)
+    with_migrator(config, name, files, async |migrator| migrator.pending(target, new_ledger).await)
 }
 
 /// Drops everything in a database of this machine, and runs all files. Blocks; must not be called from a runtime.

@@ -38,9 +38,36 @@ pub(crate) trait AdminConnection: Send {
     /// Dropped, it leaves the statement running: drop the connection, too.
     fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<AdminRows>>;
 
+    /// Runs one statement without parameters, and drops its rows. A text that is several statements to the database is refused,
+    /// and nothing of it runs.
+    ///
+    /// # Cancel safety
+    /// As [`Self::run`].
+    fn run_one<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), StatementFailure>>;
+
+    /// Takes what the database has remarked on the statements that ran, one by one, since this was last called.
+    fn take_remarks(&mut self) -> Vec<String>;
+
+    /// Returns true if a transaction is open, as the database said last.
+    fn in_transaction(&self) -> bool;
+
     /// Takes the lock of all commands that change definitions, unless another process has it: false then. It is held
     /// until the connection ends, and keeps nobody from anything else.
     fn try_lock(&mut self) -> BoxFuture<'_, Result<bool>>;
+}
+
+/// The failure of one statement.
+#[derive(Debug)]
+pub(crate) struct StatementFailure {
+    pub(crate) error: Error,
+    /// The database has read it and not begun to run it.
+    pub(crate) is_before_run: bool,
+}
+
+impl From<Error> for StatementFailure {
+    fn from(error: Error) -> Self {
+        Self { error, is_before_run: false }
+    }
 }
 
 /// A login, for programs that connect by themselves.

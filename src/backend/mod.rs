@@ -38,7 +38,7 @@ mod tests;
 mod transaction;
 
 pub(crate) use admin_connection::{
-    AdminConnection, AdminLogin, AdminRows, Interrupt, Interruption,
+    AdminConnection, AdminLogin, AdminRows, Interrupt, Interruption, StatementFailure,
 };
 pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;

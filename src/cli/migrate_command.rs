@@ -13,8 +13,8 @@ use crate::app;
 use crate::clock::milliseconds;
 use crate::config::Config;
 use crate::migrations::{
-    FailedStatement, FileState, MigrationError, MigrationFiles, MigrationPlan, PendingFile,
-    ScriptMode, UpOptions, UpStep, UpSummary, new_file,
+    FailedStatement, FailedStep, FileState, MigrationError, MigrationFiles, MigrationPlan,
+    PendingFile, ScriptMode, UpOptions, UpStep, UpSummary, new_file,
 };
 
 const ABOUT: &str = "\
@@ -56,6 +56,9 @@ enum Command {
         /// The longest wait for another migrator at work
         #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
         wait: Duration,
+        /// Begin a ledger although a schema outside of the search path has one (PostgreSQL)
+        #[arg(long)]
+        new_ledger: bool,
     },
     /// List the files, and which of them ran
     Status {
@@ -121,15 +124,17 @@ impl Chosen {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     match &args.command {
-        Command::Up { place, dry_run: true, target, .. } => {
+        Command::Up { place, dry_run: true, target, new_ledger, .. } => {
             let chosen = place.choose(console)?;
             let files = chosen.files()?;
-            let pending = app::pending_migrations(&chosen.config, &chosen.name, &files, *target)?;
+            let Chosen { config, name, .. } = &chosen;
+            let pending = app::pending_migrations(config, name, &files, (*target, *new_ledger))?;
             print_pending(&chosen.name, &pending, console)?;
             Ok(Exit::Success)
         }
-        Command::Up { place, target, wait, .. } => {
-            up(&place.choose(console)?, UpOptions { target: *target, wait: *wait }, console)
+        Command::Up { place, target, wait, new_ledger, .. } => {
+            let options = UpOptions { target: *target, wait: *wait, new_ledger: *new_ledger };
+            up(&place.choose(console)?, options, console)
         }
         Command::Status { place } => status(&place.choose(console)?, console),
         Command::Verify { place } => verify(&place.choose(console)?, console),
@@ -190,6 +195,10 @@ pub(crate) fn print_step(
             );
             writeln!(console.err, "warning: {}", visible(&text))
         }
+        UpStep::Note(note) => writeln!(console.err, "note: {}", visible(note)),
+        UpStep::Remark { file, line, text } => {
+            writeln!(console.err, "{}", visible(&format!("{file}:{line}: {text}")))
+        }
         UpStep::Applied { file, took } => {
             let text = format!("{file} applied in {} ms", milliseconds(*took));
             writeln!(console.out, "{}", visible(&text))?;
@@ -222,10 +231,16 @@ fn print_pending(name: &str, pending: &[PendingFile], console: &mut Console<'_>)
         };
         writeln!(console.out, "-- {}, {way}", visible(name))?;
         for statement in &script.statements {
-            writeln!(console.out, "{};", visible(&statement.sql))?;
+            writeln!(console.out, "{}{}", visible(&statement.sql), end_of(&statement.sql))?;
         }
     }
     Ok(())
+}
+
+/// The semicolon behind a statement, on a line of its own where a comment may end the last one.
+fn end_of(sql: &str) -> &'static str {
+    let last = sql.lines().next_back().unwrap_or_default();
+    if last.contains("--") || last.contains('#') { "\n;" } else { ";" }
 }
 
 fn status(chosen: &Chosen, console: &mut Console<'_>) -> Result<Exit> {
@@ -297,15 +312,16 @@ impl From<MigrationError> for CommandError {
 
 /// Describes a statement that failed: its place, what the database says, and the state of the file.
 fn failure_text(failed: &FailedStatement) -> String {
-    let FailedStatement { file, sql, first_line, line, error, advice } = failed;
+    let FailedStatement { file, step, sql, first_line, line, error, advice } = failed;
     let report = error.report();
     let position = report.map_or(0, |report| report.position);
     let before = usize::try_from(position.saturating_sub(1)).unwrap_or_default();
     let within = sql.chars().take(before).filter(|c| *c == '\n').count();
-    let mut text = match (sql.is_empty(), position) {
-        (true, _) => format!("{file}: the commit failed: {error}"),
-        (false, 0) => format!("{file}:{line}: {error}"),
-        (false, _) => format!("{file}:{}: {error}", first_line + within),
+    let mut text = match (step, position) {
+        (FailedStep::Start, _) => format!("{file}: the ledger does not take it: {error}"),
+        (FailedStep::Commit, _) => format!("{file}: the end of the file failed: {error}"),
+        (FailedStep::Statement, 0) => format!("{file}:{line}: {error}"),
+        (FailedStep::Statement, _) => format!("{file}:{}: {error}", first_line + within),
     };
     let shown = Text { sql, first_line: *first_line };
     if !sql.is_empty() {
@@ -341,6 +357,7 @@ mod tests {
             });
         let failed = FailedStatement {
             file: "V2__a.sql".to_owned(),
+            step: FailedStep::Statement,
             sql: "-- about\nselect a,\n     b\nfrom t".to_owned(),
             first_line: 4,
             line: 5,

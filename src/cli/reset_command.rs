@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let configured = &app::configured(&config, name)?.migrations;
     let directory = args.dir.clone().unwrap_or_else(|| PathBuf::from(configured));
     let files = MigrationFiles::read(&directory)?;
-    let options = UpOptions { target: None, wait: args.wait };
+    let options = UpOptions { target: None, wait: args.wait, new_ledger: false };
     let mut written = io::Result::Ok(());
     let mut progress = |step: UpStep<'_>| {
         let result = print_step(name, &step, console);

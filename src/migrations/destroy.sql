@@ -7,8 +7,10 @@ DECLARE
 BEGIN
     SELECT n.nspname INTO home FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE n.nspname OPERATOR(pg_catalog.=) pg_catalog.current_schema()
-            AND c.relname OPERATOR(pg_catalog.=) 'rowgate_migrations';
+        WHERE n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
+            AND c.relname OPERATOR(pg_catalog.=) 'rowgate_migrations'
+        ORDER BY pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname)
+        LIMIT 1;
     FOR doomed IN
         SELECT nspname, pg_catalog.pg_get_userbyid(nspowner) AS owner, nspacl,
             pg_catalog.obj_description(oid, 'pg_namespace') AS comment

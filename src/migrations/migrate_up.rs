@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 
 use super::destruction::{before_destruction, destroy};
+use super::ledger_place::LedgerPlace;
 use super::migration_error::MigrationError;
 use super::migration_files::{MigrationFile, MigrationFiles};
 use super::migration_ledger::Ledger;
 use super::migration_plan::MigrationPlan;
-use super::migration_run::FileRun;
+use super::migration_run::{FileRun, LedgerWriter};
 use super::migration_script::MigrationScript;
 use super::migrator_lock::MigratorLock;
+use super::script_parts::ScriptStatement;
 use crate::backend::AdminConnection;
 use crate::error::Result;
 use crate::sql::Dialect;
@@ -42,6 +44,8 @@ pub(crate) struct UpOptions {
     pub(crate) target: Option<i64>,
     /// The longest wait for another migrator.
     pub(crate) wait: Duration,
+    /// A ledger is made although another schema has one.
+    pub(crate) new_ledger: bool,
 }
 
 /// A step of a run.
@@ -52,6 +56,14 @@ pub(crate) enum UpStep<'a> {
     /// Everything is dropped but the schemas of other roles.
     Destroyed {
         left: &'a [String],
+    },
+    /// A remark about the ledger.
+    Note(&'a str),
+    /// The database has remarked on a statement.
+    Remark {
+        file: &'a str,
+        line: usize,
+        text: &'a str,
     },
     Applied {
         file: &'a str,
@@ -69,8 +81,8 @@ pub(crate) struct UpSummary {
 }
 
 impl Migrator<'_> {
-    /// Compares the files with the ledger. Changes nothing.
-    pub(crate) async fn plan(&self) -> Result<(MigrationPlan, Dialect)> {
+    /// Compares the files with the ledger, which may be one that would be made. Changes nothing.
+    pub(crate) async fn plan(&self, new_ledger: bool) -> Result<(MigrationPlan, Dialect)> {
         if self.is_new_file {
             let ledger = Ledger::in_schema(Dialect::Sqlite, "main");
             let plan = MigrationPlan::new(self.files, &[], &ledger, Dialect::Sqlite);
@@ -78,22 +90,26 @@ impl Migrator<'_> {
         }
         let mut connection = (self.open)().await?;
         let dialect = connection.dialect();
-        let (ledger, exists) = Ledger::find(&mut *connection).await?;
-        let rows = if exists { ledger.rows(&mut *connection).await? } else { Vec::new() };
-        let plan = MigrationPlan::new(self.files, &rows, &ledger, dialect);
+        let place = LedgerPlace::find(&mut *connection).await?;
+        let ledger = &place.ledger;
+        let rows = if place.exists { ledger.rows(&mut *connection).await? } else { Vec::new() };
+        let mut plan = MigrationPlan::new(self.files, &rows, ledger, dialect);
         if !plan.has_unfinished() {
+            plan.findings.extend(place.finding().filter(|_| !new_ledger));
+            plan.notes.extend(place.notes);
             return Ok((plan, dialect));
         }
-        let plan = match connection.try_lock().await {
+        let mut plan = match connection.try_lock().await {
             Ok(false) => plan.at_work(),
             Ok(true) => {
                 // A migrator may have ended meanwhile.
                 let rows = ledger.rows(&mut *connection).await?;
-                MigrationPlan::new(self.files, &rows, &ledger, dialect)
+                MigrationPlan::new(self.files, &rows, ledger, dialect)
             }
             // Where there is no lock, nobody can tell.
             Err(_error) => plan,
         };
+        plan.notes.extend(place.notes);
         Ok((plan, dialect))
     }
 
@@ -101,8 +117,9 @@ impl Migrator<'_> {
     pub(crate) async fn pending(
         &self,
         target: Option<i64>,
+        new_ledger: bool,
     ) -> Result<Vec<PendingFile>, MigrationError> {
-        let (plan, dialect) = self.plan().await?;
+        let (plan, dialect) = self.plan(new_ledger).await?;
         let scripts = self.scripts(plan, target, dialect)?;
         let pending = |(file, script): (&MigrationFile, MigrationScript)| PendingFile {
             name: file.name.clone(),
@@ -119,7 +136,7 @@ impl Migrator<'_> {
     ) -> Result<UpSummary, MigrationError> {
         MigrationError::refuse(self.files.findings.clone())?;
         let mut lock = self.lock(options.wait, progress).await?;
-        self.up_alone(&mut lock, options.target, progress).await
+        self.up_alone(&mut lock, options, progress).await
     }
 
     /// Drops everything, and runs all files.
@@ -141,7 +158,9 @@ impl Migrator<'_> {
         let left = destroy(&mut *connection).await?;
         drop(connection);
         progress(UpStep::Destroyed { left: &left });
-        self.up_alone(&mut lock, options.target, progress).await
+        // Schemas of others may have theirs.
+        let options = UpOptions { new_ledger: true, ..options };
+        self.up_alone(&mut lock, options, progress).await
     }
 
     async fn lock(
@@ -157,12 +176,17 @@ impl Migrator<'_> {
     async fn up_alone(
         &self,
         lock: &mut MigratorLock,
-        target: Option<i64>,
+        options: UpOptions,
         progress: &mut dyn FnMut(UpStep<'_>),
     ) -> Result<UpSummary, MigrationError> {
         let mut connection = (self.open)().await?;
         let dialect = connection.dialect();
-        let (ledger, exists) = Ledger::find(&mut *connection).await?;
+        let place = LedgerPlace::find(&mut *connection).await?;
+        if !options.new_ledger {
+            MigrationError::refuse(place.finding().into_iter().collect())?;
+        }
+        let LedgerPlace { ledger, exists, notes, .. } = place;
+        notes.iter().for_each(|note| progress(UpStep::Note(note)));
         if !exists {
             connection.run(&ledger.create()).await?;
         }
@@ -170,12 +194,16 @@ impl Migrator<'_> {
         drop(connection);
         let plan = MigrationPlan::new(self.files, &rows, &ledger, dialect);
         let mut summary = UpSummary { applied: 0, version: plan.version() };
-        for (file, script) in self.scripts(plan, target, dialect)? {
+        for (file, script) in self.scripts(plan, options.target, dialect)? {
             lock.check().await?;
             let start = Instant::now();
             let mut connection = (self.open)().await?;
             let connection = &mut *connection;
-            FileRun { file, script: &script, ledger: &ledger, connection }.run().await?;
+            let ledger = LedgerWriter { ledger: &ledger, connection: lock.connection() };
+            let remarks = &mut |statement: &ScriptStatement, text: &str| {
+                progress(UpStep::Remark { file: &file.name, line: statement.line, text });
+            };
+            FileRun { file, script: &script, ledger, connection, remarks }.run().await?;
             progress(UpStep::Applied { file: &file.name, took: start.elapsed() });
             summary = UpSummary { applied: summary.applied + 1, version: file.version };
         }

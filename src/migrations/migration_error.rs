@@ -14,12 +14,22 @@ pub(crate) enum MigrationError {
     Error(Error),
 }
 
-/// A statement of a file that failed.
+/// The step of a file that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailedStep {
+    /// The note in the ledger that the file begins.
+    Start,
+    Statement,
+    Commit,
+}
+
+/// A step of a file that failed.
 #[derive(Debug)]
 pub(crate) struct FailedStatement {
     /// The name of the file.
     pub(crate) file: String,
-    /// The statement as it was sent; empty for the commit of the file.
+    pub(crate) step: FailedStep,
+    /// The statement as it was sent; empty for another step.
     pub(crate) sql: String,
     /// The line on which its text begins, with the comments before it.
     pub(crate) first_line: usize,

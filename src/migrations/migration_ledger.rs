@@ -31,39 +31,7 @@ pub(crate) struct LedgerRow {
     pub(crate) done: usize,
 }
 
-/// Tells the schema of the ledger on PostgreSQL, the one in which tables are created, and if it is there. One of another
-/// schema in the search path belongs to others.
-const FIND_POSTGRES: &str = "SELECT pg_catalog.current_schema(), EXISTS (SELECT FROM pg_catalog.pg_class c \
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE n.nspname = pg_catalog.current_schema() AND c.relname = 'rowgate_migrations')";
-
-const FIND_MYSQL: &str = "SELECT DATABASE(), (SELECT COUNT(*) FROM information_schema.tables \
-    WHERE table_schema = DATABASE() AND table_name = 'rowgate_migrations')";
-
-const FIND_SQLITE: &str = "SELECT 'main', (SELECT COUNT(*) FROM main.sqlite_schema \
-    WHERE type = 'table' AND name = 'rowgate_migrations')";
-
 impl Ledger {
-    /// Finds where the ledger is, or would be; returns true if it exists.
-    pub(crate) async fn find(connection: &mut dyn AdminConnection) -> Result<(Self, bool)> {
-        let dialect = connection.dialect();
-        let find = match dialect {
-            Dialect::Postgres => FIND_POSTGRES,
-            Dialect::Mysql => FIND_MYSQL,
-            Dialect::Sqlite => FIND_SQLITE,
-        };
-        let found = connection.run(find).await?;
-        let mut values = found.into_iter().next().unwrap_or_default().into_iter();
-        let Some(Some(schema)) = values.next() else {
-            let message = "the session has no schema in which a table could be created";
-            return Err(Error::new(ErrorKind::FailedPrecondition, message).with_hint(
-                "Name a database in the URL (MySQL), or a schema in databases.NAME.settings.search_path (PostgreSQL).",
-            ));
-        };
-        let exists = values.next().flatten().is_some_and(|is| is == "t" || is == "1");
-        Ok((Self::in_schema(dialect, &schema), exists))
-    }
-
     /// The ledger in a schema.
     pub(crate) fn in_schema(dialect: Dialect, schema: &str) -> Self {
         let schema = match dialect {
@@ -71,6 +39,11 @@ impl Ledger {
             Dialect::Mysql => format!("`{}`", schema.replace('`', "``")),
         };
         Self { dialect, table: format!("{schema}.{TABLE}") }
+    }
+
+    /// Its table, with the schema.
+    pub(crate) fn table(&self) -> &str {
+        &self.table
     }
 
     /// The statement that creates the ledger.
@@ -137,6 +110,14 @@ impl Ledger {
             file.version,
             file.checksum(),
             self.now()
+        )
+    }
+
+    /// The query of the files that ran.
+    pub(crate) fn finished(&self) -> String {
+        format!(
+            "SELECT version, name, checksum FROM {} WHERE finished_at IS NOT NULL ORDER BY version",
+            self.table
         )
     }
 

@@ -38,6 +38,11 @@ impl MigratorLock {
         Ok(Self(connection))
     }
 
+    /// The connection that has the lock: nothing that a file does reaches it.
+    pub(crate) fn connection(&mut self) -> &mut dyn AdminConnection {
+        &mut *self.0
+    }
+
     /// Checks that the lock is still held: it is lost with its connection.
     pub(crate) async fn check(&mut self) -> Result<()> {
         self.0.run("SELECT 1").await.map(drop).map_err(|error| {

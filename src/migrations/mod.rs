@@ -18,6 +18,7 @@
 mod delimiters;
 mod destruction;
 mod finding;
+mod ledger_place;
 mod migrate_up;
 mod migration_error;
 mod migration_files;
@@ -27,12 +28,12 @@ mod migration_plan;
 mod migration_run;
 mod migration_script;
 mod migrator_lock;
-mod unfinished;
 mod pragma_effect;
 mod script_parts;
+mod unfinished;
 
 pub(crate) use migrate_up::{Migrator, PendingFile, UpOptions, UpStep, UpSummary};
-pub(crate) use migration_error::{FailedStatement, MigrationError};
+pub(crate) use migration_error::{FailedStatement, FailedStep, MigrationError};
 pub(crate) use migration_files::{MigrationFiles, new_file};
 pub(crate) use migration_plan::{FileState, MigrationPlan};
 pub(crate) use script_parts::ScriptMode;

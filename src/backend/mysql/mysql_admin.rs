@@ -16,7 +16,9 @@ use super::protocol::packet_stream::StreamFailure;
 use super::protocol::server_error::ServerError;
 use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::connection_lost;
-use crate::backend::{AdminConnection, AdminLogin, AdminRows, ConnectBreaker, Interruption};
+use crate::backend::{
+    AdminConnection, AdminLogin, AdminRows, ConnectBreaker, Interruption, StatementFailure,
+};
 use crate::config::{Database, ErrorDetails, MysqlTarget};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::{Definition, Dialect, MysqlStatement};
@@ -28,12 +30,16 @@ const LOCK: &str = "SELECT GET_LOCK(CONCAT('rowgate migrate ', MD5(DATABASE())),
 /// The bytes of a packet beside the text in it.
 const PACKET_OVERHEAD: usize = 1024;
 
+/// Tells the warnings of the last statement; the server keeps `max_error_count` of them.
+const WARNINGS: &str = "SHOW WARNINGS";
+
 /// A connection to MySQL or MariaDB as the owner of a database.
 pub(crate) struct MysqlAdmin {
     name: String,
     connector: Arc<Connector>,
     connection: Connection,
     interruption: Interruption,
+    remarks: Vec<String>,
 }
 
 impl MysqlAdmin {
@@ -52,7 +58,27 @@ impl MysqlAdmin {
         };
         let mut interruption = interruption.clone();
         let connection = interruption.or_fail(opener.open()).await?;
-        Ok(Self { name, connector: opener.connector, connection, interruption })
+        let (connector, remarks) = (opener.connector, Vec::new());
+        Ok(Self { name, connector, connection, interruption, remarks })
+    }
+
+    /// Runs a statement; returns its rows, and the number of warnings.
+    async fn run_text(&mut self, sql: &str) -> Result<(AdminRows, u16)> {
+        self.check_size(sql)?;
+        let Self { name, connector, connection, interruption, .. } = self;
+        let target =
+            KillTarget { connector: Arc::clone(connector), state: Arc::clone(&connection.state) };
+        let statement = async {
+            match query(connection, sql).await {
+                Ok(Ok(_)) if connection.in_transaction() || !connection.commits_each() => {
+                    Err(left_open())
+                }
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(refused(&error, sql)),
+                Err(failure) => Err(lost(name, failure)),
+            }
+        };
+        interruption.watch(target, statement).await
     }
 
     fn check_size(&self, sql: &str) -> Result<()> {
@@ -81,25 +107,31 @@ impl AdminConnection for MysqlAdmin {
     }
 
     fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<AdminRows>> {
+        Box::pin(async move { Ok(self.run_text(sql).await?.0) })
+    }
+
+    fn run_one<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), StatementFailure>> {
         Box::pin(async move {
-            self.check_size(sql)?;
-            let Self { name, connector, connection, interruption } = self;
-            let target = KillTarget {
-                connector: Arc::clone(connector),
-                state: Arc::clone(&connection.state),
-            };
-            let statement = async {
-                match query(connection, sql).await {
-                    Ok(Ok(_)) if connection.in_transaction() || !connection.commits_each() => {
-                        Err(left_open())
-                    }
-                    Ok(Ok(rows)) => Ok(rows),
-                    Ok(Err(error)) => Err(refused(&error, sql)),
-                    Err(failure) => Err(lost(name, failure)),
-                }
-            };
-            interruption.watch(target, statement).await
+            // The login does not ask for several statements in a text, so that the server refuses them.
+            let (_, warnings) = self.run_text(sql).await?;
+            if warnings > 0 {
+                // The statement has run: its warnings are no reason to fail.
+                let told = self.run_text(WARNINGS).await.map_or_else(
+                    |error| vec![format!("{warnings} warnings, which cannot be read: {error}")],
+                    |(rows, _)| rows.into_iter().filter_map(remark).collect(),
+                );
+                self.remarks.extend(told);
+            }
+            Ok(())
         })
+    }
+
+    fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn in_transaction(&self) -> bool {
+        self.connection.in_transaction()
     }
 
     fn try_lock(&mut self) -> BoxFuture<'_, Result<bool>> {
@@ -115,18 +147,24 @@ impl AdminConnection for MysqlAdmin {
     }
 }
 
-/// Runs a statement and reads its rows.
+/// The text of a row of SHOW WARNINGS: the level, the number and the message.
+fn remark(row: Vec<Option<String>>) -> Option<String> {
+    let [level, number, message] = <[Option<String>; 3]>::try_from(row).ok()?;
+    Some(format!("{} {}: {}", level?, number?, message?))
+}
+
+/// Runs a statement, and reads its rows and the number of its warnings.
 async fn query(
     on: &mut Connection,
     sql: &str,
-) -> Result<Result<AdminRows, ServerError>, StreamFailure> {
+) -> Result<Result<(AdminRows, u16), ServerError>, StreamFailure> {
     on.queue_own(Command::Query(sql));
     let mut rows = AdminRows::new();
     loop {
         match on.event().await? {
             Event::Columns(_) | Event::ResultEnd(_) | Event::Prepared(_) => {}
             Event::Row(packet) => rows.push(text_values(&packet)),
-            Event::Done(_) => return Ok(Ok(rows)),
+            Event::Done(ok) => return Ok(Ok((rows, ok.warnings))),
             Event::Failed(error) => return Ok(Err(error)),
         }
     }

@@ -10,10 +10,13 @@ use super::connection::Connection;
 use super::connection::cancel_target::CancelTarget;
 use super::connection::opener::Opener;
 use super::error::from_statement;
+use super::protocol::kept_notices::KeptNotices;
 use super::protocol::simple_query::rows;
 use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::connection_lost;
-use crate::backend::{AdminConnection, AdminLogin, AdminRows, ConnectBreaker, Interruption};
+use crate::backend::{
+    AdminConnection, AdminLogin, AdminRows, ConnectBreaker, Interruption, StatementFailure,
+};
 use crate::config::{Database, ErrorDetails, PostgresTarget};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::Dialect;
@@ -27,6 +30,7 @@ pub(crate) struct PostgresAdmin {
     connector: Arc<Connector>,
     connection: Connection,
     interruption: Interruption,
+    notices: Arc<KeptNotices>,
 }
 
 impl PostgresAdmin {
@@ -44,7 +48,19 @@ impl PostgresAdmin {
         };
         let mut interruption = interruption.clone();
         let connection = interruption.or_fail(opener.open()).await?;
-        Ok(Self { name: name.to_owned(), connector: opener.connector, connection, interruption })
+        let protocol = &connection.protocol;
+        // Some types have no binary form; the rows of single statements are dropped.
+        protocol.text_results.request_unnamed();
+        let notices = Arc::clone(protocol.notices.get_or_init(Arc::default));
+        let (name, connector) = (name.to_owned(), opener.connector);
+        Ok(Self { name, connector, connection, interruption, notices })
+    }
+
+    fn cancel_target(&self) -> CancelTarget {
+        CancelTarget {
+            connector: Arc::clone(&self.connector),
+            protocol: Arc::clone(&self.connection.protocol),
+        }
     }
 
     fn failed(name: &str, error: DriverError, sql: &str) -> Error {
@@ -70,11 +86,8 @@ impl AdminConnection for PostgresAdmin {
 
     fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<AdminRows>> {
         Box::pin(async move {
-            let Self { name, connector, connection, interruption } = self;
-            let target = CancelTarget {
-                connector: Arc::clone(connector),
-                protocol: Arc::clone(&connection.protocol),
-            };
+            let target = self.cancel_target();
+            let Self { name, connection, interruption, .. } = self;
             let statement = async {
                 let answer = connection.client.simple_query(sql).await;
                 answer.map_err(|error| Self::failed(name, error, sql))
@@ -82,6 +95,35 @@ impl AdminConnection for PostgresAdmin {
             let messages = interruption.watch(target, statement).await?;
             Ok(rows(&messages).map(values).collect())
         })
+    }
+
+    fn run_one<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), StatementFailure>> {
+        Box::pin(async move {
+            let target = self.cancel_target();
+            let Self { name, connection, interruption, .. } = self;
+            let protocol = &connection.protocol;
+            protocol.record_requests();
+            // The extended protocol takes one statement.
+            let statement = async {
+                let answer = connection.client.execute_typed(sql, &[]).await;
+                answer.map(drop).map_err(|error| Self::failed(name, error, sql))
+            };
+            let ran = interruption.watch(target, statement).await;
+            let sent = protocol.take_recorded();
+            ran.map_err(|error| {
+                let was_bound = sent.first().is_none_or(|exchange| exchange.bound);
+                let is_before_run = error.report().is_some() && !was_bound;
+                StatementFailure { error, is_before_run }
+            })
+        })
+    }
+
+    fn take_remarks(&mut self) -> Vec<String> {
+        self.notices.take()
+    }
+
+    fn in_transaction(&self) -> bool {
+        self.connection.protocol.in_transaction()
     }
 
     fn try_lock(&mut self) -> BoxFuture<'_, Result<bool>> {

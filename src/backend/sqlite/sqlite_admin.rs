@@ -17,7 +17,7 @@ use super::error::{Origin, Step, translate};
 use super::file::{DirectoryLock, absolute_path, create_private, write_ahead};
 use super::row_channel::connection_lost;
 use crate::backend::cancel::Cancellable;
-use crate::backend::{AdminConnection, AdminLogin, AdminRows, Interruption};
+use crate::backend::{AdminConnection, AdminLogin, AdminRows, Interruption, StatementFailure};
 use crate::config::{Database, ErrorDetails, SqliteTarget};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sql::Dialect;
@@ -29,13 +29,30 @@ pub(crate) struct SqliteAdmin {
     thread: Option<JoinHandle<()>>,
     running: Running,
     interruption: Interruption,
+    /// A transaction is open.
+    in_transaction: bool,
     /// The directory of the file while it is locked.
     lock: Option<DirectoryLock>,
 }
 
 struct Job {
     sql: String,
-    answer: oneshot::Sender<Result<AdminRows>>,
+    extent: Extent,
+    answer: oneshot::Sender<JobEnd>,
+}
+
+/// The number of statements that a text may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Any,
+    One,
+}
+
+/// The end of a job, with the state of the connection.
+struct JobEnd {
+    result: Result<AdminRows>,
+    is_before_run: bool,
+    in_transaction: bool,
 }
 
 /// The statement that runs on a connection.
@@ -88,8 +105,31 @@ impl SqliteAdmin {
             thread: Some(thread),
             running,
             interruption: interruption.clone(),
+            in_transaction: false,
             lock: None,
         })
+    }
+
+    /// Runs a text on the thread.
+    async fn run_text(&mut self, sql: &str, extent: Extent) -> JobEnd {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { sql: sql.to_owned(), extent, answer };
+        let jobs = self.jobs.as_ref();
+        let mut end = None;
+        let statement = async {
+            let sent = jobs.is_some_and(|jobs| jobs.send(job).is_ok());
+            let answer = answered.await.map_err(|closed| connection_lost().with_cause(closed))?;
+            if !sent {
+                return Err(connection_lost());
+            }
+            let JobEnd { result, is_before_run, in_transaction } = answer;
+            end = Some((is_before_run, in_transaction));
+            result
+        };
+        let result = self.interruption.watch(self.running.clone(), statement).await;
+        let (is_before_run, in_transaction) = end.unwrap_or((false, self.in_transaction));
+        self.in_transaction = in_transaction;
+        JobEnd { result, is_before_run, in_transaction }
     }
 }
 
@@ -107,17 +147,23 @@ impl AdminConnection for SqliteAdmin {
     }
 
     fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<AdminRows>> {
+        Box::pin(async move { self.run_text(sql, Extent::Any).await.result })
+    }
+
+    fn run_one<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), StatementFailure>> {
         Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            let job = Job { sql: sql.to_owned(), answer };
-            let jobs = self.jobs.as_ref();
-            let statement = async {
-                let sent = jobs.is_some_and(|jobs| jobs.send(job).is_ok());
-                let answer = answered.await.map_err(|closed| connection_lost().with_cause(closed));
-                if sent { answer? } else { Err(connection_lost()) }
-            };
-            self.interruption.watch(self.running.clone(), statement).await
+            let JobEnd { result, is_before_run, .. } = self.run_text(sql, Extent::One).await;
+            result.map(drop).map_err(|error| StatementFailure { error, is_before_run })
         })
+    }
+
+    /// SQLite has none.
+    fn take_remarks(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn in_transaction(&self) -> bool {
+        self.in_transaction
     }
 
     fn try_lock(&mut self) -> BoxFuture<'_, Result<bool>> {
@@ -137,13 +183,36 @@ impl Drop for SqliteAdmin {
 }
 
 fn run_jobs(connection: &Connection, queue: &Receiver<Job>) {
-    while let Ok(Job { sql, answer }) = queue.recv() {
+    while let Ok(Job { sql, extent, answer }) = queue.recv() {
         // A commit that could not be written may come back after a crash.
         let step = if sql == super::session::COMMIT { Step::Commit } else { Step::Write };
-        let rows = query(connection, &sql).map_err(|error| failed(error, &sql, step));
+        let mut is_before_run = false;
+        let found = match extent {
+            Extent::Any => query(connection, &sql).map_err(|error| failed(error, &sql, step)),
+            Extent::One => run_single(connection, &sql, &mut is_before_run),
+        };
+        let in_transaction = !connection.is_autocommit();
         // Nobody waits if the command has ended.
-        drop(answer.send(rows));
+        drop(answer.send(JobEnd { result: found, is_before_run, in_transaction }));
     }
+}
+
+/// Runs the one statement of a text, and drops its rows.
+fn run_single(connection: &Connection, sql: &str, is_before_run: &mut bool) -> Result<AdminRows> {
+    let failed = |error| failed(error, sql, Step::Write);
+    *is_before_run = true;
+    let mut batch = Batch::new(connection, sql);
+    let first = batch.next().map_err(failed)?;
+    if batch.next().map_err(failed)?.is_some() {
+        return Err(Error::new(ErrorKind::InvalidStatement, "the text holds several statements")
+            .with_condition("MULTIPLE_STATEMENTS"));
+    }
+    *is_before_run = false;
+    if let Some(mut statement) = first {
+        let mut rows = statement.raw_query();
+        while rows.next().map_err(failed)?.is_some() {}
+    }
+    Ok(AdminRows::new())
 }
 
 /// Opens the connection, on its thread.

@@ -2,12 +2,17 @@
 
 mod admin_urls;
 mod crashes;
+mod executable_comments;
 mod interruptions;
+mod ledgers;
 mod migrators;
 mod refusals;
+mod remarks;
 mod resets;
 mod runs;
 mod schemas;
+mod single_statements;
+mod texts;
 
 use std::fs;
 use std::path::Path;

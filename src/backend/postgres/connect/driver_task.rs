@@ -20,6 +20,11 @@ where
 {
     let mut delivered = 0;
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let AsyncMessage::Notice(notice) = &message
+            && let Some(kept) = state.notices.get()
+        {
+            kept.keep(notice);
+        }
         if let AsyncMessage::Notification(notification) = message
             && let Some(sink) = state.notifications.get()
         {

@@ -6,6 +6,7 @@ mod bind_formats;
 mod driver_queries;
 pub(crate) mod framing;
 pub(crate) mod frontend;
+pub(crate) mod kept_notices;
 mod long_reports;
 pub(crate) mod notifications;
 pub(crate) mod own_copies;

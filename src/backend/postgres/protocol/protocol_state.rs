@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::kept_notices::KeptNotices;
 use super::notifications::NotificationSink;
 use super::own_copies::OwnCopies;
 use super::requests::{Exchange, Requests};
@@ -36,6 +37,8 @@ pub(crate) struct ProtocolState {
     pub(crate) statement_names: Arc<StatementNames>,
     /// The receiver of notifications, where anybody listens on this connection.
     pub(crate) notifications: OnceLock<Arc<dyn NotificationSink>>,
+    /// The notices of the server, where somebody reads them.
+    pub(crate) notices: OnceLock<Arc<KeptNotices>>,
     address: OnceLock<ServerAddress>,
     session_attrs: Mutex<SessionAttrs>,
     /// The major version that the server reported, or 0.

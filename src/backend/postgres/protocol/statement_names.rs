@@ -64,8 +64,11 @@ impl StatementNames {
         name
     }
 
-    /// Returns a statement by the driver's name. One that is not known gets a name that no server knows.
+    /// Returns a statement by the driver's name. One that is not known gets a name that no server knows; one without a name has none.
     pub(crate) fn get(&self, driver_name: &[u8]) -> SentStatement {
+        if driver_name.is_empty() {
+            return SentStatement::default();
+        }
         let sent = self.statements.lock().get(driver_name).cloned();
         sent.unwrap_or_else(|| SentStatement::named(driver_name, b""))
     }

@@ -28,6 +28,11 @@ struct ExpectedStatement {
 }
 
 impl TextResults {
+    /// Requests all columns of statements without a name as text, from now on.
+    pub(crate) fn request_unnamed(&self) {
+        self.0.lock().formats.insert(Vec::new(), Arc::from([Format::Text]));
+    }
+
     /// Announces that a statement with this text is about to be prepared.
     pub(crate) fn expect_statement(&self, sql: &str) {
         let text = Arc::from(sql.as_bytes());
