@@ -16,14 +16,14 @@ pub(crate) struct MigrationFile {
     pub(crate) version: i64,
     /// `V1__create_orders.sql`
     pub(crate) name: String,
-    /// Its text, each line ended by a line feed alone.
+    /// Its text as it runs, without a byte order mark.
     pub(crate) text: String,
 }
 
 impl MigrationFile {
-    /// The SHA-256 of the text, in hex.
+    /// The SHA-256 of the text, each line ended by a line feed alone, in hex.
     pub(crate) fn checksum(&self) -> String {
-        let digest = Sha256::digest(&self.text);
+        let digest = Sha256::digest(normalized(&self.text));
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -53,13 +53,22 @@ impl MigrationFiles {
         let mut read = Self::default();
         let mut names = Vec::new();
         for entry in fs::read_dir(directory).map_err(cannot)? {
-            names.extend(entry.map_err(cannot)?.file_name().into_string());
+            names.push(entry.map_err(cannot)?.file_name());
         }
         names.sort();
         for name in names {
-            let path = directory.join(&name);
-            if path.is_file() && role_of(&name, "") != FileRole::Other {
-                read.add(name, &fs::read(&path).map_err(cannot)?);
+            let shown = name.to_string_lossy().into_owned();
+            if role_of(&shown, "") == FileRole::Other {
+                continue;
+            }
+            match content_of(&directory.join(&name)) {
+                Ok(_content) if name.to_str().is_none() => {
+                    let instead = "Rename it to V<number>__<name>.sql.";
+                    let why = "the name of the file is not UTF-8";
+                    read.findings.push(Finding::new(shown, why, instead));
+                }
+                Ok(content) => read.add(shown, &content),
+                Err((why, instead)) => read.findings.push(Finding::new(shown, why, instead)),
             }
         }
         read.files.sort_by_key(|file| file.version);
@@ -73,7 +82,7 @@ impl MigrationFiles {
         match role_of(&name, text) {
             FileRole::Migration { version } => match unreadable(content) {
                 None => {
-                    let text = normalized(text);
+                    let text = text.trim_start_matches('\u{feff}').to_owned();
                     self.files.push(MigrationFile { version, name, text });
                 }
                 Some((line, why)) => {
@@ -129,9 +138,31 @@ fn unreadable(content: &[u8]) -> Option<(usize, &'static str)> {
     nul.map(|at| (line(at), "there is a NUL character"))
 }
 
-/// A text without what editors and version control change by themselves: the ends of lines, and a mark at the start.
-fn normalized(text: &str) -> String {
-    text.trim_start_matches('\u{feff}').replace("\r\n", "\n")
+/// The content of a file; fails with the reason and the remedy. Left out, a file would look as if there were none.
+fn content_of(path: &Path) -> Result<Vec<u8>, (String, &'static str)> {
+    let unreadable = |error: io::Error| {
+        let instead = "Make it readable, or move it away.";
+        (format!("it cannot be read: {error}"), instead)
+    };
+    let metadata = fs::metadata(path).map_err(|error| {
+        let is_link = path.is_symlink() && error.kind() == io::ErrorKind::NotFound;
+        if is_link {
+            let why = "it is a symbolic link to a file that is not there".to_owned();
+            (why, "Put the file there, or remove the link.")
+        } else {
+            unreadable(error)
+        }
+    })?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a directory" } else { "a pipe, socket or device" };
+        return Err((format!("it is no file but {kind}"), "Put a file there, or move it away."));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+/// A text without what editors and version control change by themselves: the ends of lines.
+pub(crate) fn normalized(text: &str) -> String {
+    text.replace("\r\n", "\n")
 }
 
 /// Makes the next file, and the directory if there is none; returns its path. Blocks.
@@ -151,7 +182,12 @@ pub(crate) fn new_file(directory: &Path, name: &str) -> Result<PathBuf> {
             Error::new(ErrorKind::FailedPrecondition, message).with_hint(finding.instead.clone())
         );
     }
-    let version = files.last().map_or(1, |file| file.version.saturating_add(1));
+    let last = files.last().map_or(0, |file| file.version);
+    let Some(version) = last.checked_add(1) else {
+        let message = format!("there is no number behind {last}");
+        return Err(Error::new(ErrorKind::FailedPrecondition, message)
+            .with_hint("Give the last file a smaller number, if it has run nowhere."));
+    };
     let path = directory.join(format!("V{version}__{}.sql", title(&name.to_ascii_lowercase())));
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(cannot)?;
     writeln!(file, "-- {}", name.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -185,7 +221,7 @@ mod tests {
             ("seed.sql", "\u{0}"),
         ];
         let directory = directory(&files);
-        fs::create_dir(directory.path().join("V3__d.sql")).unwrap();
+        fs::create_dir(directory.path().join("old")).unwrap();
         let read = MigrationFiles::read(directory.path()).unwrap();
         assert_eq!(names(&read), ["V01__a.sql", "V2__b.sql", "V10__c.sql"]);
         assert!(read.findings.is_empty(), "{:?}", read.findings);
@@ -199,7 +235,8 @@ mod tests {
         let read = |directory: &tempfile::TempDir| {
             MigrationFiles::read(directory.path()).unwrap().files.remove(0)
         };
-        assert_eq!(read(&one), read(&other));
+        assert_eq!(read(&one).checksum(), read(&other).checksum());
+        assert_eq!(read(&one).text, "create table t (a int);\r\n\r\n", "strings may hold them");
         // printf 'a' | sha256sum
         let a = MigrationFile { version: 1, name: String::new(), text: "a".to_owned() };
         assert!(a.checksum().starts_with("ca978112ca1bbdcafac231b39a23dc4d"), "{}", a.checksum());
@@ -225,6 +262,10 @@ mod tests {
         assert!(
             new_file(directory.path(), "b").unwrap_err().hint().unwrap().contains("V11__x.sql")
         );
+        fs::remove_file(directory.path().join("000011_x.up.sql")).unwrap();
+        fs::write(directory.path().join("V9223372036854775807__z.sql"), "").unwrap();
+        let error = new_file(directory.path(), "b").unwrap_err();
+        assert!(error.message().contains("no number behind"), "{error}");
         let path = new_file(&directory.path().join("new"), "a").unwrap();
         assert!(path.ends_with("new/V1__a.sql"), "{}", path.display());
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::Finding;
-use super::migration_files::{MigrationFile, MigrationFiles};
+use super::migration_files::{MigrationFile, MigrationFiles, normalized};
 use super::migration_ledger::{Ledger, LedgerRow};
 use super::unfinished::{advice_for_row, is_finished_by_hand};
 use crate::sql::Dialect;
@@ -189,7 +189,7 @@ impl MigrationPlan {
             return FileState::Applied;
         }
         if file.checksum() != row.checksum {
-            let (line, why) = first_difference(&row.content, &file.text);
+            let (line, why) = first_difference(&normalized(&row.content), &normalized(&file.text));
             let instead = "Put it back as it was, and write the change into a further file.";
             self.findings.push(Finding::new(format!("{}:{line}", file.name), why, instead));
             return FileState::Changed;
