@@ -35,10 +35,12 @@ const DROPS_SQLITE: &str = "SELECT 'DROP ' || type || ' main.\"' || replace(name
 /// Drops everything that the login may drop; returns the schemas that it may not.
 ///
 /// # Errors
-/// One of the operator's interruption says what is dropped.
+/// It says what is dropped.
 pub(crate) async fn destroy(connection: &mut dyn AdminConnection) -> Result<Vec<String>> {
     let dialect = connection.dialect();
-    drop_all(connection).await.map_err(|error| amid_destruction(error, dialect))?;
+    let mut dropped = 0;
+    let all = drop_all(connection, &mut dropped).await;
+    all.map_err(|error| amid_destruction(error, dialect, dropped))?;
     if dialect != Dialect::Postgres {
         return Ok(Vec::new());
     }
@@ -53,26 +55,42 @@ pub(crate) fn before_destruction(error: Error) -> Error {
     if is_interruption { error.with_hint("Nothing is dropped.") } else { error }
 }
 
-/// Says of an interruption how much may be dropped.
-fn amid_destruction(error: Error, dialect: Dialect) -> Error {
-    match (dialect, error.outcome()) {
-        _ if error.kind() != ErrorKind::Cancelled => error,
-        (Dialect::Mysql, _) => error
-            .with_hint("Some objects may be dropped, and others not: run `rowgate reset` again."),
-        (Dialect::Postgres | Dialect::Sqlite, Outcome::NotApplied) => before_destruction(error),
-        (Dialect::Postgres | Dialect::Sqlite, Outcome::Applied | Outcome::Unknown) => {
-            error.with_hint("Everything may be dropped, or nothing: look at the database.")
+/// Says of an error how much may be dropped.
+fn amid_destruction(error: Error, dialect: Dialect, dropped: usize) -> Error {
+    let state = match (dialect, error.outcome()) {
+        (Dialect::Mysql, _) if dropped == 0 => {
+            "Nothing is dropped, or the first object alone: run `rowgate reset` again.".to_owned()
         }
-    }
+        (Dialect::Mysql, _) => {
+            let objects = if dropped == 1 { "object is" } else { "objects are" };
+            format!("{dropped} {objects} dropped, and others not: run `rowgate reset` again.")
+        }
+        (Dialect::Postgres | Dialect::Sqlite, Outcome::NotApplied) => {
+            "Nothing is dropped.".to_owned()
+        }
+        (Dialect::Postgres | Dialect::Sqlite, Outcome::Applied | Outcome::Unknown) => {
+            "Everything may be dropped, or nothing: look at the database.".to_owned()
+        }
+    };
+    let hint = error.hint().map_or_else(|| state.clone(), |hint| format!("{state} {hint}"));
+    error.with_hint(hint)
 }
 
-async fn drop_all(connection: &mut dyn AdminConnection) -> Result<()> {
+/// Drops all; counts what was dropped by itself.
+async fn drop_all(connection: &mut dyn AdminConnection, dropped: &mut usize) -> Result<()> {
     match connection.dialect() {
         Dialect::Postgres => connection.run(DESTROY_POSTGRES).await.map(drop),
         Dialect::Mysql => {
             connection.run("SET foreign_key_checks = 0").await?;
-            for drop in first_values(connection.run(DROPS_MYSQL).await?) {
-                connection.run(&drop).await?;
+            let drops = first_values(connection.run(DROPS_MYSQL).await?);
+            let total = drops.len();
+            for drop in drops {
+                connection.run(&drop).await.map_err(|error| {
+                    let message =
+                        format!("{drop}, number {} of {total}: {}", *dropped + 1, error.message());
+                    error.with_message(message)
+                })?;
+                *dropped += 1;
             }
             connection.run("SET foreign_key_checks = 1").await.map(drop)
         }
@@ -101,15 +119,16 @@ mod tests {
     fn an_interruption_says_what_is_dropped() {
         let told = |dialect, outcome| {
             let error = Error::new(ErrorKind::Cancelled, "interrupted").with_outcome(outcome);
-            amid_destruction(error, dialect).hint().unwrap_or_default().to_owned()
+            amid_destruction(error, dialect, 2).hint().unwrap_or_default().to_owned()
         };
         for dialect in [Dialect::Postgres, Dialect::Sqlite] {
             assert_eq!(told(dialect, Outcome::NotApplied), "Nothing is dropped.");
             assert!(told(dialect, Outcome::Unknown).starts_with("Everything may be dropped"));
         }
         // Each of its definitions commits by itself.
-        assert!(told(Dialect::Mysql, Outcome::NotApplied).starts_with("Some objects may"));
-        let other = Error::new(ErrorKind::ConnectionLost, "lost");
-        assert_eq!(amid_destruction(other, Dialect::Mysql).hint(), None);
+        assert!(told(Dialect::Mysql, Outcome::NotApplied).starts_with("2 objects are dropped"));
+        let other = Error::new(ErrorKind::LockNotAvailable, "timeout").with_hint("Wait.");
+        let hint = "1 object is dropped, and others not: run `rowgate reset` again. Wait.";
+        assert_eq!(amid_destruction(other, Dialect::Mysql, 1).hint(), Some(hint));
     }
 }

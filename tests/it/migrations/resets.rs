@@ -1,7 +1,11 @@
 //! `rowgate reset`: everything is gone, and the files ran anew.
 
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+
 use super::{BACKENDS, Project};
 use crate::harness::Backend;
+use crate::harness::programs::mysql_client;
 
 /// Further objects of each kind.
 fn clutter(backend: Backend) -> &'static str {
@@ -107,6 +111,37 @@ fn nothing_is_dropped_for_files_that_cannot_run() {
         assert!(error.contains("V2__b.sql:2: COMMIT controls the transaction"), "{error}");
         assert_eq!(project.values("select count(*) from t1"), "0", "{backend:?}");
     }
+}
+
+#[test]
+fn a_reset_that_a_lock_stops_tells_how_far_it_came() {
+    let project = Project::start(Backend::Mariadb);
+    project.configure("lock_timeout = \"1s\"");
+    project.file("V1__a.sql", "create table t1 (id integer);\n");
+    project.migrate(&["up"]).fine();
+    project.execute(
+        "create table aa (id integer); create table mm (id integer); create table zz (id integer)",
+    );
+    let mariadb = project.mariadb.as_ref().expect("it is MariaDB");
+    let mut holder = std::process::Command::new(mysql_client());
+    holder.arg("--no-defaults").arg(format!("--socket={}", mariadb.socket().display()));
+    holder.args(["--user=root", "--unbuffered", "--skip-column-names", "test"]);
+    holder.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().expect("it is installed");
+    let mut input = holder.stdin.take().expect("it is piped");
+    input.write_all(b"begin; select count(*) from mm;\n").expect("it reads");
+    let mut answer = [0; 1];
+    holder.stdout.take().expect("it is piped").read_exact(&mut answer).expect("it answers");
+    let error = project.command(&["reset", "main", "--yes-destroy", "main"]).refused();
+    drop(input);
+    holder.wait().expect("it ends");
+    assert!(error.contains("DROP TABLE `mm`, number "), "{error}");
+    assert!(error.contains("dropped, ") && error.contains("run `rowgate reset` again"), "{error}");
+    let left = "select count(*) from information_schema.tables where table_schema = 'test'";
+    let left: usize = project.values(left).parse().expect("a number");
+    let told = format!("{} object", 5 - left);
+    assert!(left == 5 || error.contains(&told), "{left}: {error}");
+    project.command(&["reset", "main", "--yes-destroy", "main"]).fine();
 }
 
 #[test]
