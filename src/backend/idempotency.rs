@@ -59,6 +59,57 @@ pub(crate) fn applied_before() -> Error {
     Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied)
 }
 
+/// The reason of errors of units whose key does not protect them.
+pub(crate) const NOT_TRANSACTIONAL: &str = "KEY_NOT_TRANSACTIONAL";
+
+/// The error of a unit that would write to a table without transactions: the row of its key could be rolled back without
+/// that.
+pub(crate) fn not_transactional(table: &str) -> Error {
+    let message =
+        format!("{table} has no transactions: no idempotency key protects what is written to it");
+    Error::new(ErrorKind::FailedPrecondition, message)
+        .with_condition(NOT_TRANSACTIONAL)
+        .with_hint("Convert the table to InnoDB, or send the call without a key.")
+}
+
+/// The error of a unit that has failed, of which a part may have stayed although the row of its key was rolled back: neither
+/// the server nor a client may run it again by itself.
+pub(crate) fn unprotected(cause: Error) -> Error {
+    if cause.reason() == NOT_TRANSACTIONAL {
+        return cause;
+    }
+    let message = format!(
+        "{cause}; a part of it may have stayed in tables without transactions, and its key was not stored"
+    );
+    let mut error = Error::new(ErrorKind::FailedPrecondition, message)
+        .with_condition(NOT_TRANSACTIONAL)
+        .with_outcome(Outcome::Unknown)
+        .with_hint(
+            "Look at what is there before you send it again: no idempotency key protects tables without transactions.",
+        );
+    if let Some(report) = cause.report() {
+        error = error.with_report(report.clone());
+    }
+    if let Some(index) = cause.failed_statement() {
+        error = error.with_failed_statement(usize::try_from(index).unwrap_or(usize::MAX));
+    }
+    if cause.claimed_key() {
+        error = error.with_claimed_key();
+    }
+    let private = cause.cause();
+    if private.is_empty() { error } else { error.with_cause(private) }
+}
+
+/// The error of a unit that was rolled back, with what the rollback left. One that has a key is not to be run again where
+/// a part of it may have stayed.
+pub(crate) fn rolled_back(error: Error, left: Outcome, has_key: bool) -> Error {
+    match left {
+        Outcome::NotApplied => error,
+        Outcome::Unknown if has_key => unprotected(error.with_outcome(left)),
+        Outcome::Applied | Outcome::Unknown => error.with_outcome(left),
+    }
+}
+
 /// A configured table name as SQL: each part between dots is an identifier.
 pub(crate) fn quoted(name: &str) -> String {
     let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));

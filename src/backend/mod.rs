@@ -42,6 +42,7 @@ pub(crate) use admin_connection::{
 };
 pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;
+pub(crate) use idempotency::rolled_back;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};
 pub(crate) use json_rows::JsonForm;

@@ -22,9 +22,9 @@ use super::validate::{
 };
 use crate::access::revoked_error;
 use crate::backend::copy::{CopyIn, CopyWriter};
-use crate::backend::{BeginRequest, IdempotencyKey, Transaction, TransactionMode};
+use crate::backend::{BeginRequest, IdempotencyKey, Transaction, TransactionMode, rolled_back};
 use crate::clock::now;
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::RetryUnit;
 use crate::sql::Analysis;
 use crate::value::proto::copy_in_request::Part;
@@ -148,11 +148,7 @@ impl Database {
             Err(error) => {
                 // The caller learns of it when it is undone, as far as that is possible.
                 let outcome = transaction.undo().await;
-                let error = if outcome == Outcome::NotApplied {
-                    error
-                } else {
-                    error.with_outcome(outcome)
-                };
+                let error = rolled_back(error, outcome, begin.key.is_some());
                 return Err(if begin.key.is_some() { error.with_claimed_key() } else { error });
             }
         };

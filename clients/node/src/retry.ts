@@ -14,10 +14,14 @@ export interface Repetition {
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
 
+/** Reasons with an unknown outcome that a key is no help against: the caller's own wish, and tables without transactions. */
+const NEVER_REPEATED = new Set(['CANCELLED', 'KEY_NOT_TRANSACTIONAL']);
+
 /**
  * Runs `attempt` until it succeeds, at most `retries` times more. Each attempt gets the milliseconds that are left.
  *
- * Repeated is what was not applied and may succeed later, as its RetryInfo says, and what has a key and may have been applied.
+ * Repeated is what was not applied and may succeed later, as its RetryInfo says, and what has a key and may have been applied,
+ * unless the key does not protect it.
  */
 export async function repeated<T>(repetition: Repetition, attempt: (timeout: number | undefined, number: number) => Promise<T>): Promise<T> {
   const { retries, timeout } = repetition;
@@ -39,7 +43,7 @@ export function pauseAfter(error: unknown, isKeyed: boolean, number: number): nu
   if (!(error instanceof RowgateError)) return undefined;
   let pause: number;
   if (error.outcome === 'NOT_APPLIED' && error.retryAfter !== undefined) pause = error.retryAfter;
-  else if (isKeyed && error.outcome === 'UNKNOWN' && error.reason !== 'CANCELLED') pause = FIRST_PAUSE;
+  else if (isKeyed && error.outcome === 'UNKNOWN' && !NEVER_REPEATED.has(error.reason)) pause = FIRST_PAUSE;
   else return undefined;
   return Math.min(pause * 2 ** number, Math.max(pause, LONGEST_PAUSE)) * (1 + Math.random() / 2);
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cancelled, connect, Deadline, ExpectationFailed, KeyApplied, KeyReused, ReadOnly, ResultTooLarge, resultOf, sql, TransactionAborted, UniqueViolation } from 'rowgate';
+import { Cancelled, connect, Deadline, ExpectationFailed, KeyApplied, KeyNotTransactional, KeyReused, OutcomeUnknown, ReadOnly, ResultTooLarge, resultOf, sql, TransactionAborted, UniqueViolation } from 'rowgate';
 import { address, assert, DATABASES, failureOf, until } from './harness.mjs';
 
 const connections = DATABASES.map((database) => connect(address, { database }));
@@ -130,6 +130,18 @@ onEach('what was not applied and may succeed later is repeated, and nothing else
     await tx.query('insert into node_calls values (3, null)');
   }, { retries: 3 }), UniqueViolation);
   assert.equal(attempts, 1);
+});
+
+onEach('what a key does not protect is not repeated when its outcome is unknown', async (db) => {
+  for (const [Reason, expected] of [[OutcomeUnknown, 2], [KeyNotTransactional, 1]]) {
+    let attempts = 0;
+    const failing = db.transaction(async () => {
+      attempts += 1;
+      throw new Reason({ message: 'lost', status: 'UNKNOWN', reason: Reason.reason, outcome: 'UNKNOWN' });
+    }, { retries: 1, key: `node-${randomUUID()}` });
+    assert.ok(await failureOf(failing) instanceof Reason);
+    assert.equal(attempts, expected, Reason.reason);
+  }
 });
 
 onEach('a transaction under a key is applied once', async (db) => {

@@ -101,6 +101,8 @@ KEY, READS, IDEMPOTENT, NOTHING = Safety(key=True), Safety(reads=True), Safety(i
         (rowgate.OutcomeUnknown(outcome=Outcome.UNKNOWN, code=UNKNOWN, retry_after=LATER), NOTHING, False),
         (rowgate.OutcomeUnknown(outcome=Outcome.UNKNOWN, code=UNKNOWN), KEY, True),
         (rowgate.OutcomeUnknown(outcome=Outcome.UNKNOWN, code=UNKNOWN), IDEMPOTENT, True),
+        (rowgate.KeyNotTransactional(outcome=Outcome.UNKNOWN, code=UNKNOWN), KEY, False),
+        (rowgate.KeyNotTransactional(outcome=Outcome.UNKNOWN, code=UNKNOWN), IDEMPOTENT, False),
         (rowgate.ResultTooLarge(outcome=Outcome.APPLIED), KEY, False),
         (TransportError(outcome=Outcome.UNKNOWN, code=UNAVAILABLE), NOTHING, False),
         (TransportError(outcome=Outcome.NOT_APPLIED, code=UNAVAILABLE), NOTHING, False),

@@ -13,6 +13,7 @@ use super::record_parser::RecordParser;
 use crate::backend::copy::{
     CopyData, CopyIn, CopyWriter, at_line, bad_data, row_too_large, unset_kind,
 };
+use crate::backend::idempotency::NOT_TRANSACTIONAL;
 use crate::backend::preamble::Preamble;
 use crate::backend::row_stream::{Completion, Fill, RowSink, fill};
 use crate::backend::statement::{Delivery, Statement};
@@ -187,12 +188,12 @@ impl<'a> InsertWriter<'a> {
         if !is_of_data(&error) || !self.transaction.is_open() {
             return Err(error);
         }
+        self.savepoint(SavepointCommand::RollbackTo).await?;
+        self.savepoint(SavepointCommand::Release).await?;
         // A savepoint undoes nothing of a table without transactions: its rows would be there twice.
         if self.transaction.rolled_back_outcome() != Outcome::NotApplied {
             return Err(error);
         }
-        self.savepoint(SavepointCommand::RollbackTo).await?;
-        self.savepoint(SavepointCommand::Release).await?;
         for InsertedRow { line, values } in rows {
             let inserted = self.insert_values(values, 1).await;
             inserted.map_err(|error| at_line(error, line, None))?;
@@ -271,16 +272,18 @@ fn check(values: &[Value], columns: &[Column], line: u64) -> Result<()> {
 
 /// Returns true if an error may be that of a row.
 fn is_of_data(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::AlreadyExists
-            | ErrorKind::FailedPrecondition
-            | ErrorKind::InvalidParameter
-            | ErrorKind::InvalidStatement
-            | ErrorKind::OutOfRange
-            | ErrorKind::ParameterOutOfRange
-            | ErrorKind::RowTooLarge
-    )
+    let is_of_key = error.reason() == NOT_TRANSACTIONAL;
+    !is_of_key
+        && matches!(
+            error.kind(),
+            ErrorKind::AlreadyExists
+                | ErrorKind::FailedPrecondition
+                | ErrorKind::InvalidParameter
+                | ErrorKind::InvalidStatement
+                | ErrorKind::OutOfRange
+                | ErrorKind::ParameterOutOfRange
+                | ErrorKind::RowTooLarge
+        )
 }
 
 /// The bytes in memory of a byte of an encoded array or record, at most.

@@ -16,7 +16,7 @@ use super::protocol::commands::Command;
 use super::protocol::server_error::ServerError;
 use super::session::mysql_context::MysqlContext;
 use super::session::{Applies, Session, SessionConnection};
-use crate::backend::idempotency::stored;
+use crate::backend::idempotency::{rolled_back, stored};
 use crate::backend::resolution::{no_answer, outcome_unknown, resolve};
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
@@ -55,13 +55,15 @@ enum CommitFailure {
 pub(crate) async fn commit(mut session: Session, mut plan: CommitPlan<'_>) -> Result<()> {
     if let Err(error) = prepare_end(&mut session, &mut plan).await {
         let outcome = roll_back_after_failure(&mut session, plan.is_read_only).await;
-        return Err(not_better_than(error, outcome));
+        return Err(rolled_back_to(error, outcome, plan.key));
     }
     // A table without transactions keeps its rows, whatever became of the commit.
     let rolled_back = session.rolled_back_outcome();
     let (error, refusal) = match send_commit(&mut session, &plan).await {
         Ok(()) => return Ok(()),
-        Err(CommitFailure::Told(error)) => return Err(not_better_than(error, rolled_back)),
+        Err(CommitFailure::Told(error)) => {
+            return Err(rolled_back_to(error, rolled_back, plan.key));
+        }
         Err(CommitFailure::InDoubt { error, refusal }) => (error, refusal),
     };
     session.close();
@@ -88,13 +90,16 @@ pub(crate) async fn commit(mut session: Session, mut plan: CommitPlan<'_>) -> Re
     };
     resolved.map_err(|error| {
         let is_known = error.outcome() == Outcome::NotApplied;
-        not_better_than(refusal.filter(|_| is_known).unwrap_or(error), rolled_back)
+        rolled_back_to(refusal.filter(|_| is_known).unwrap_or(error), rolled_back, plan.key)
     })
 }
 
-/// An error with this outcome, if it says that nothing was applied.
-fn not_better_than(error: Error, outcome: Outcome) -> Error {
-    if error.outcome() == Outcome::NotApplied { error.with_outcome(outcome) } else { error }
+/// The error of a unit that was not committed, or may not have been, by what a rollback of it leaves.
+fn rolled_back_to(error: Error, left: Outcome, key: Option<&IdempotencyKey>) -> Error {
+    if error.outcome() == Outcome::Applied {
+        return error;
+    }
+    rolled_back(error, left, key.is_some())
 }
 
 /// The row that is committed with a unit, by which its commit can be resolved.

@@ -78,7 +78,10 @@ fn has_sqlstate(error: &Error, sqlstate: &str) -> bool {
 pub(crate) async fn claim(session: &mut Session, key: &IdempotencyKey) -> Result<Option<Claimed>> {
     let database = Arc::clone(&session.database);
     match execute(session, &database.keys.claim, &KeyRows::claim_values(key)).await {
-        Ok(_) => Ok(None),
+        Ok(_) => {
+            session.work.is_keyed = true;
+            Ok(None)
+        }
         Err(error) => conflicting_row(session, error, key).await.map(Some),
     }
 }

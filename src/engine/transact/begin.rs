@@ -22,6 +22,8 @@ pub(super) struct OpenTransaction {
     pub(super) limits: TransactionLimits,
     /// Set by a command that failed: only a rollback is possible then.
     pub(super) is_aborted: bool,
+    /// It runs under an idempotency key.
+    pub(super) has_key: bool,
     pub(super) context: Arc<CallContext>,
 }
 
@@ -55,10 +57,11 @@ pub(super) async fn begin(
     let key = request_hash::with_claims(key, preamble.claims.as_deref());
     let deadline = limits.command_deadline(database, None);
     let request = BeginRequest { mode, preamble, key, deadline, context: Arc::clone(&context) };
+    let has_key = request.key.is_some();
     let attempts = database.retries.start(RetryUnit::Begin, None);
     let open = || database.backend.begin(request.clone());
     let transaction = retry(&*database.backend, &context, attempts, deadline, open).await?.value;
     database.count_transaction();
     let database = Arc::clone(database);
-    Ok(OpenTransaction { database, transaction, limits, is_aborted: false, context })
+    Ok(OpenTransaction { database, transaction, limits, is_aborted: false, has_key, context })
 }

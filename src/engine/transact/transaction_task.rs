@@ -18,6 +18,7 @@ use super::replies::{CallerEvent, CallerEvents, Replies, ReplyBody, TransactRepl
 use super::{run_batch, run_statement};
 use crate::access::{Identity, revoked_error};
 use crate::backend::SavepointCommand::{self, Release, RollbackTo, Set};
+use crate::backend::rolled_back;
 use crate::clock::now;
 use crate::engine::database::Caller;
 use crate::engine::databases::Engine;
@@ -265,7 +266,7 @@ impl TransactionTask {
     async fn commit(&mut self, open: OpenTransaction) -> Result<()> {
         if open.is_aborted && !PlantedBug::IgnoredTag.is_planted() {
             let outcome = open.transaction.undo().await;
-            return Err(aborted().with_outcome(outcome));
+            return Err(rolled_back(aborted(), outcome, open.has_key));
         }
         let deadline = open.limits.commit_deadline(&open.database);
         open.transaction.commit(deadline).await?;
@@ -295,7 +296,8 @@ async fn ended(error: Error, open: OpenTransaction) -> Error {
     if !may_leave || error.outcome() != Outcome::NotApplied {
         return error;
     }
-    error.with_outcome(open.transaction.undo().await)
+    let has_key = open.has_key;
+    rolled_back(error, open.transaction.undo().await, has_key)
 }
 
 /// Does the last work of a stream to its end, whatever its caller does, and throws away what comes meanwhile: no

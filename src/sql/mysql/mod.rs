@@ -39,6 +39,8 @@ pub(crate) struct MysqlStatement {
     pub(crate) session_state: Option<SessionState>,
     /// All tables that it names, if it is plain: it leaves nothing behind in its session if they do not.
     pub(crate) tables: Option<Vec<MysqlTable>>,
+    /// The one table that it writes, where that is known.
+    pub(crate) target: Option<MysqlTable>,
     /// It reads, as far as no function in it writes.
     pub(crate) reads: bool,
     /// A function may be called that is not built in.
@@ -85,7 +87,8 @@ impl MysqlStatement {
         let session_state = is_readable
             .then(|| session_statement::session_state(&tokens, leading.command, leading.unit, sql))
             .flatten();
-        let tables = is_readable.then(|| plain::tables(&tokens, leading.command)).flatten();
+        let named = is_readable.then(|| plain::tables(&tokens, leading.command)).flatten();
+        let (tables, target) = named.map_or((None, None), |(all, target)| (Some(all), target));
         Self {
             text: Ok(translated(sql, start, &tokens)),
             unit: leading.unit,
@@ -96,6 +99,7 @@ impl MysqlStatement {
             tag: leading.tag,
             definition: leading.definition,
             tables,
+            target,
         }
     }
 
@@ -119,6 +123,7 @@ impl MysqlStatement {
             unit: UnitAdmission::TransactionControl("a text that cannot be read"),
             session_state: None,
             tables: None,
+            target: None,
             reads: false,
             calls_unknown: true,
             command: unit_admission::OTHER,
@@ -130,7 +135,8 @@ impl MysqlStatement {
     /// The bytes that it takes in a cache beyond its own size, roughly.
     pub(crate) fn weight(&self) -> usize {
         let text = self.text.as_ref().map_or(0, |text| text.sql.len() + 2 * text.order.len());
-        let tables = self.tables.iter().flatten().map(|table| 64 + table.name.len());
+        let tables = self.tables.iter().flatten().chain(&self.target);
+        let tables = tables.map(|table| 64 + table.name.len());
         128 + text + tables.sum::<usize>()
     }
 }

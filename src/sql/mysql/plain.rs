@@ -59,8 +59,12 @@ struct Scan<'a> {
     has_command: bool,
 }
 
-/// Returns the tables of a plain statement; `None` for one that may leave something behind.
-pub(super) fn tables(tokens: &[Token<'_>], command: &str) -> Option<Vec<MysqlTable>> {
+/// Returns the tables of a plain statement, and the one that it writes, where that is known; `None` for a statement that
+/// may leave something behind.
+pub(super) fn tables(
+    tokens: &[Token<'_>],
+    command: &str,
+) -> Option<(Vec<MysqlTable>, Option<MysqlTable>)> {
     if !COMMANDS.contains(&command) {
         return None;
     }
@@ -78,9 +82,15 @@ pub(super) fn tables(tokens: &[Token<'_>], command: &str) -> Option<Vec<MysqlTab
     }
     let Scan { mut tables, levels, .. } = scan;
     let is_whole = levels.len() == 1 && !levels[0].expects_table;
+    // What an INSERT reads stands behind what it writes.
+    let is_first = matches!(command, "INSERT" | "REPLACE")
+        && matches!(tokens.first().map(|token| token.kind), Some(Kind::Word(word)) if word.eq_ignore_ascii_case(command));
+    let first = if is_first { tables.first().cloned() } else { None };
     tables.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
     tables.dedup();
-    is_whole.then_some(tables)
+    let is_only = matches!(command, "UPDATE" | "DELETE") && tables.len() == 1;
+    let target = if is_only { tables.first().cloned() } else { first };
+    is_whole.then_some((tables, target))
 }
 
 /// Returns true if a function may be called that is not built in: it may write.

@@ -16,6 +16,9 @@ use super::postgres::Postgres;
 /// A statement that no server knows: it fails as one of ours does on an engine that lacks a function.
 pub(crate) const UNKNOWN: &str = "select rowgate_look_alike_lacks_this(1)";
 
+/// The text that ends the connection in place of the run of a statement that is prepared (MySQL).
+pub(crate) const CUT: &str = "rowgate: cut";
+
 /// Returns the text that is sent in place of another; `None` leaves it.
 pub(crate) type Rewrite = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -24,6 +27,9 @@ const ASKING: [u32; 2] = [80_877_103, 80_877_104];
 
 /// The codes of MySQL's commands that have a text: COM_QUERY, COM_STMT_PREPARE.
 const COMMANDS_WITH_TEXT: [u8; 2] = [0x03, 0x16];
+
+/// The code of COM_STMT_EXECUTE.
+const EXECUTE: u8 = 0x17;
 
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
@@ -140,6 +146,7 @@ impl Session {
 
     /// Passes MySQL's packets on: a length of three bytes, a number, which is 0 for the first of a command, and the body.
     async fn run_mysql(mut self) -> io::Result<()> {
+        let mut is_cut = false;
         loop {
             let length = [self.from.read_u8().await?, self.from.read_u8().await?];
             let length =
@@ -151,7 +158,13 @@ impl Session {
                 && number == 0
                 && COMMANDS_WITH_TEXT.contains(command)
             {
-                body = [&[*command][..], &self.replaced(&[], text)].concat();
+                let other = self.replaced(&[], text);
+                let is_meant = other == CUT.as_bytes();
+                is_cut |= is_meant;
+                let text = if is_meant { text } else { &other };
+                body = [&[*command][..], text].concat();
+            } else if is_cut && number == 0 && body.first() == Some(&EXECUTE) {
+                return Ok(());
             }
             let length = u32::try_from(body.len()).expect("it is small").to_le_bytes();
             self.to.write_all(&[&length[..3], &[number], &body].concat()).await?;

@@ -9,11 +9,12 @@
 //! | 1927, connection was killed; 1317, query execution was interrupted | `killed_statements` |
 //! | 1205, lock wait timeout exceeded; 1213, deadlock found | `locks` |
 //!
-//! Beside them `refused_commits`, `refused_marks`, `failed_definitions` and `tables_without_transactions`: what makes an
-//! outcome known, or leaves it unknown.
+//! Beside them `refused_commits`, `refused_marks`, `failed_definitions`, `tables_without_transactions` and
+//! `keys_without_transactions`: what makes an outcome known, or leaves it unknown.
 
 mod failed_definitions;
 mod idle_connections;
+mod keys_without_transactions;
 mod killed_statements;
 mod locks;
 mod lost_connections;

@@ -71,6 +71,7 @@ export class IoError extends RowgateError { static override readonly reason = 'I
 export class IsolationLeft extends RowgateError { static override readonly reason = 'ISOLATION_LEFT'; }
 export class KeyApplied extends RowgateError { static override readonly reason = 'KEY_APPLIED'; }
 export class KeyInProgress extends RowgateError { static override readonly reason = 'KEY_IN_PROGRESS'; }
+export class KeyNotTransactional extends RowgateError { static override readonly reason = 'KEY_NOT_TRANSACTIONAL'; }
 export class KeyReused extends RowgateError { static override readonly reason = 'KEY_REUSED'; }
 export class ListenerTooSlow extends RowgateError { static override readonly reason = 'LISTENER_TOO_SLOW'; }
 export class LockNotAvailable extends RowgateError { static override readonly reason = 'LOCK_NOT_AVAILABLE'; }

@@ -96,6 +96,10 @@ class ExpectationFailed(OperationalError):
     """A statement of a batch changed more or fewer rows than expected."""
 
 
+class KeyNotTransactional(ProgrammingError):
+    """A key cannot protect what is written to tables without transactions: refused, or UNKNOWN where a part may have stayed."""
+
+
 class KeyReused(ProgrammingError):
     """Another request was sent under this idempotency key."""
 

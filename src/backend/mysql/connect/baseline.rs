@@ -36,7 +36,7 @@ impl Baseline {
              innodb_lock_wait_timeout={lock_timeout}, lock_wait_timeout={lock_timeout}, \
              lc_messages='en_US', session_track_state_change=1, session_track_schema=1, \
              session_track_transaction_info='STATE', \
-             session_track_system_variables='sql_mode,autocommit'",
+             session_track_system_variables='sql_mode,autocommit,session_track_transaction_info'",
             quoted(&self.time_zone),
             quoted(&self.sql_mode),
         );

@@ -8,11 +8,15 @@ pub(crate) fn questions(flavor: Flavor) -> [&'static str; 5] {
     let variables = match flavor {
         Flavor::MariaDb => {
             "SELECT @@max_allowed_packet, @@read_only, @@innodb_read_only, \
-             @@read_only, UNIX_TIMESTAMP(), COALESCE(CURRENT_ROLE(), '')"
+             @@read_only, UNIX_TIMESTAMP(), COALESCE(CURRENT_ROLE(), ''), \
+             (SELECT COUNT(*) FROM information_schema.engines WHERE transactions = 'YES' \
+              AND support IN ('YES', 'DEFAULT') AND engine NOT IN ('InnoDB', 'SEQUENCE'))"
         }
         Flavor::MySql => {
             "SELECT @@max_allowed_packet, @@read_only, @@innodb_read_only, \
-             @@super_read_only, UNIX_TIMESTAMP(), COALESCE(CURRENT_ROLE(), '')"
+             @@super_read_only, UNIX_TIMESTAMP(), COALESCE(CURRENT_ROLE(), ''), \
+             (SELECT COUNT(*) FROM information_schema.engines WHERE transactions = 'YES' \
+              AND support IN ('YES', 'DEFAULT') AND engine NOT IN ('InnoDB', 'SEQUENCE'))"
         }
     };
     // MySQL's `server_uuid`, and MariaDB's `server_uid`.
@@ -62,6 +66,7 @@ pub(crate) fn facts(version: ServerVersion, answers: &AnswerRows) -> Option<Serv
         is_galera,
         uuid: identity.get(1).cloned().flatten().unwrap_or_default(),
         role: variables.get(5)?.clone()?,
+        has_other_transactions: number(variables, 6).is_none_or(|engines| engines > 0),
         started: now.saturating_sub(number(uptime, 1)?),
     })
 }
@@ -73,7 +78,7 @@ mod tests {
     /// The answers of a server that takes writes, but for those of Galera.
     fn answers(ready: &[&str], in_cluster: &[&str]) -> AnswerRows {
         let rows: [&[&str]; 5] = [
-            &["16777216", "0", "0", "0", "1700000100", ""],
+            &["16777216", "0", "0", "0", "1700000100", "", "0"],
             &["Uptime", "100"],
             ready,
             &["server_uid", "an id"],
@@ -104,6 +109,7 @@ mod tests {
                 (takes_writes, is_galera),
                 "{ready:?}"
             );
+            assert!(!facts.has_other_transactions);
             assert_eq!((facts.started, facts.uuid.as_str()), (1_700_000_000, "an id"));
         }
         assert!(facts(version(), &Vec::new()).is_none());

@@ -31,6 +31,8 @@ pub(crate) struct ServerFacts {
     pub(crate) uuid: String,
     /// The role that the login has: no reset brings it back after a SET ROLE.
     pub(crate) role: String,
+    /// It has engines with transactions beside InnoDB, of which it is not known what a rollback leaves.
+    pub(crate) has_other_transactions: bool,
     /// The second of its start since 1970, by its own clock; a second more or less.
     pub(crate) started: u64,
 }

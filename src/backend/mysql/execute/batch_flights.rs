@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{ReadyStatement, completion, shape_of};
-use super::unit::{check_open, opening, roll_back, roll_back_after_failure};
+use super::unit::{
+    begin_writes, check_open, end_writes, opening, roll_back, roll_back_after_failure,
+};
 use crate::backend::attempt::{AttemptError, AttemptResult, RetryScope};
+use crate::backend::idempotency::rolled_back;
 use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::commit_mark::CommitMark;
 use crate::backend::mysql::keys::{claim, with_claimed_key};
 use crate::backend::mysql::protocol::answers::Event;
 use crate::backend::mysql::session::requests::Runnable;
+use crate::backend::mysql::session::statement_effects::StatementEffects;
 use crate::backend::mysql::session::{Session, UnitState};
 use crate::backend::resolution::outcome_unknown;
 use crate::backend::result_quota::ResultQuota;
@@ -26,8 +30,7 @@ use crate::value::{RowEncoder, RowsField, Value};
 pub(super) struct BatchRun<'a> {
     pub(super) batch: &'a Batch,
     pub(super) facts: Vec<Arc<MysqlStatement>>,
-    /// Those that may stay in part although the batch fails.
-    pub(super) divisible: Vec<bool>,
+    pub(super) effects: Vec<StatementEffects>,
     /// All statements are known to leave nothing behind.
     pub(super) is_plain: bool,
     /// One of them may write, or the row of a key is written.
@@ -92,16 +95,16 @@ async fn prepare<'a>(batch: &'a Batch, session: &mut Session) -> Result<BatchRun
     session.work.forbids_writes = batch.mode.read_only;
     let mut is_plain = true;
     let mut writes = batch.key.is_some();
-    let mut divisible = Vec::with_capacity(facts.len());
+    let mut all_effects = Vec::with_capacity(facts.len());
     for facts in &facts {
         let effects = session.effects_of(facts).await?;
         is_plain &= effects.is_plain;
         writes |= effects.may_write;
-        divisible.push(effects.is_divisible);
+        all_effects.push(effects);
     }
     session.work.unit = UnitState::Open;
     let quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
-    Ok(BatchRun { batch, facts, divisible, is_plain, writes, mark: None, quota })
+    Ok(BatchRun { batch, facts, effects: all_effects, is_plain, writes, mark: None, quota })
 }
 
 fn admit(batch: &Batch, statement: &BatchStatement) -> Result<Arc<MysqlStatement>> {
@@ -178,9 +181,10 @@ impl BatchRun<'_> {
         let facts = Arc::clone(&self.facts[index]);
         let text = text_of(&facts)?;
         let runnable = session.prepare(sql, text).await?;
-        let ready =
+        let mut ready =
             ReadyStatement::new(sql, text, runnable, values, session.database.ahead_of_utc)?;
-        session.work.is_divisible |= self.divisible[index];
+        let writes_before = begin_writes(session, &self.effects[index])?;
+        ready.is_probed = writes_before.is_probed;
         session.begin_request()?;
         let before = ready.queue(session, self.is_plain)?;
         for _ in 0..before {
@@ -188,7 +192,7 @@ impl BatchRun<'_> {
             session.must_be_cleared(end.map(drop), sql)?;
         }
         let result = self.result(session, &ready, index).await?;
-        check_open(session)?;
+        end_writes(session, writes_before).await?;
         Ok(result)
     }
 
@@ -261,8 +265,11 @@ impl BatchRun<'_> {
         let is_read_only = self.batch.mode.read_only;
         let outcome = roll_back_after_failure(&mut session, is_read_only).await;
         let AttemptError { error, retry } = failed;
-        let is_known = error.outcome() == Outcome::NotApplied;
-        let error = if is_known { error.with_outcome(outcome) } else { error };
+        let error = if error.outcome() == Outcome::NotApplied {
+            rolled_back(error, outcome, session.work.is_keyed)
+        } else {
+            session.of_unit(error)
+        };
         // What may have been applied in part is not run again.
         let is_whole = error.outcome() == Outcome::NotApplied;
         AttemptError { error, retry: if is_whole { retry } else { RetryScope::None } }

@@ -76,7 +76,7 @@ impl BatchRun<'_> {
         for statement in &opening {
             session.connection().queue_own(Command::Query(statement));
         }
-        session.work.is_divisible |= self.divisible.contains(&true);
+        session.work.is_divisible |= self.effects.iter().any(|effects| effects.is_divisible);
         for (index, statement) in ready.iter().enumerate() {
             let queued = statement.queue(session, true);
             queued.map_err(|error| error.with_failed_statement(index))?;
@@ -106,7 +106,10 @@ impl BatchRun<'_> {
         take_end(session, &mut failed).await?;
         match failed {
             Some(error) => Err(error),
-            None => Ok(results),
+            None => {
+                session.settle_writes(false);
+                Ok(results)
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::unit::{ROLLBACK_LIMIT, open, roll_back, roll_back_after_failure, tran
 use crate::backend::attempt::AttemptResult;
 use crate::backend::batch_in_transaction::one_by_one;
 use crate::backend::copy::{CopyIn, CopyWriter};
-use crate::backend::idempotency::applied_before;
+use crate::backend::idempotency::{applied_before, rolled_back};
 use crate::backend::inserts::InsertWriter;
 use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::keys::claim;
@@ -134,7 +134,8 @@ impl Transaction for MysqlTransaction {
                     }
                     let number = self.savepoints.find(name)?;
                     let sql = format!("ROLLBACK TO SAVEPOINT rowgate_{number}");
-                    self.session.run_own(&[&sql]).await?;
+                    let end = self.session.run_own(&[&sql]).await?;
+                    self.session.settle_rollback(end.warnings);
                     self.savepoints.names.truncate(number + 1);
                     self.session.work.unit = UnitState::Open;
                 }
@@ -182,7 +183,7 @@ impl Transaction for MysqlTransaction {
                 let outcome = roll_back_after_failure(&mut session, is_read_only).await;
                 let message = "a statement of the transaction had failed, and it was rolled back";
                 let error = Error::new(ErrorKind::TransactionAborted, message);
-                return Err(error.with_outcome(outcome));
+                return Err(rolled_back(error, outcome, key.is_some()));
             }
             let writes = writes && !is_read_only;
             let key = key.as_ref();

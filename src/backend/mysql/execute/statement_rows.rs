@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{Head, ReadyStatement, completion, start};
-use super::unit::{check_open, closing, open, transaction_controlled};
+use super::unit::{WritesBefore, begin_writes, closing, end_writes, open, transaction_controlled};
 use crate::backend::attempt::AttemptResult;
 use crate::backend::cancel::CANCEL_GRACE;
 use crate::backend::mysql::connection::result_shape::ResultShape;
@@ -48,6 +48,7 @@ enum ReadState {
 pub(crate) struct StatementRows<S> {
     session: S,
     scope: Scope,
+    writes_before: WritesBefore,
     statement: Arc<Statement>,
     facts: Arc<MysqlStatement>,
     /// The shape of the rows; `None` if it returns none.
@@ -77,7 +78,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         scope: Scope,
     ) -> AttemptResult<Self> {
         let started = begin(session.borrow_mut(), &statement, scope).await;
-        let Started { head, scope, facts, is_text } =
+        let Started { head, scope, writes_before, facts, is_text } =
             started.map_err(|error| session.borrow_mut().attempt_error(error))?;
         let (shape, state, end) = match head {
             Head::Rows(shape) => (Some(shape), ReadState::Reading, OkPacket::default()),
@@ -90,6 +91,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             described,
             session,
             scope,
+            writes_before,
             timer: Box::pin(tokio::time::sleep_until(statement.deadline.instant().into())),
             statement,
             facts,
@@ -216,7 +218,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
     /// Ends a statement whose rows are done.
     async fn complete(mut self: Box<Self>) -> Result<Completion> {
         self.drain().await?;
-        let scope = self.scope;
+        let Self { scope, writes_before, .. } = *self;
         let session = self.session.borrow_mut();
         session.work.applies = Applies::Nothing;
         match scope {
@@ -225,7 +227,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
                     return Err(transaction_controlled());
                 }
             }
-            Scope::Transaction => check_open(session)?,
+            Scope::Transaction => end_writes(session, writes_before).await?,
             Scope::ReadOnly => {
                 let mut end = vec!["COMMIT"];
                 end.extend(closing(true));
@@ -245,6 +247,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
 struct Started {
     head: Head,
     scope: Scope,
+    writes_before: WritesBefore,
     facts: Arc<MysqlStatement>,
     is_text: bool,
 }
@@ -262,9 +265,10 @@ async fn begin(session: &mut Session, statement: &Statement, scope: Scope) -> Re
     }
     let effects = session.effects_of(&facts).await?;
     let runnable = session.prepare(sql, text).await?;
-    let ready =
+    let mut ready =
         ReadyStatement::new(sql, text, runnable, parameters, session.database.ahead_of_utc)?;
     let mut scope = scope;
+    let mut writes_before = WritesBefore::default();
     if scope == Scope::Autocommit {
         if *read_only && !effects.is_plain {
             // Code of the database's may write.
@@ -276,13 +280,29 @@ async fn begin(session: &mut Session, statement: &Statement, scope: Scope) -> Re
             session.work.is_divisible = effects.is_divisible;
         }
     } else {
-        session.work.is_divisible |= effects.is_divisible;
+        writes_before = begin_writes(session, &effects)?;
+        ready.is_probed = writes_before.is_probed;
     }
     // A later statement of the transaction may ask for what is left from before it.
     let is_alone = scope != Scope::Transaction;
-    let head = start(session, &ready, effects.is_plain && is_alone).await?;
+    let started = start(session, &ready, effects.is_plain && is_alone).await;
+    let head = match started {
+        Err(error) if is_alone && effects.is_divisible_by_triggers => {
+            return Err(told_by_warnings(session, error).await);
+        }
+        started => started?,
+    };
     let is_text = matches!(ready.runnable, Runnable::Text);
-    Ok(Started { head, scope, facts: Arc::clone(&facts), is_text })
+    Ok(Started { head, scope, writes_before, facts: Arc::clone(&facts), is_text })
+}
+
+/// The error of a statement that commits by itself, whose triggers may have left something: where the server has answered
+/// with the error, its warnings tell.
+async fn told_by_warnings(session: &mut Session, error: Error) -> Error {
+    if error.outcome() == Outcome::Unknown && session.refusal_left_nothing().await {
+        return error.with_outcome(Outcome::NotApplied);
+    }
+    error
 }
 
 impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {

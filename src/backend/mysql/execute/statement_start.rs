@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::unit::BEFORE_CALL;
 use crate::backend::Completion;
 use crate::backend::mysql::codec::parameters::encode_parameters;
 use crate::backend::mysql::connection::result_shape::ResultShape;
@@ -28,6 +29,8 @@ pub(crate) struct ReadyStatement<'a> {
     pub(crate) text: &'a MysqlText,
     pub(crate) runnable: Runnable,
     pub(crate) parameters: Vec<u8>,
+    /// A savepoint is set in front of it.
+    pub(crate) is_probed: bool,
 }
 
 impl<'a> ReadyStatement<'a> {
@@ -41,7 +44,7 @@ impl<'a> ReadyStatement<'a> {
     ) -> Result<Self> {
         let mut parameters = Vec::new();
         encode_parameters(values, &text.order, ahead_of_utc, &mut parameters)?;
-        Ok(Self { sql, text, runnable, parameters })
+        Ok(Self { sql, text, runnable, parameters, is_probed: false })
     }
 
     /// Queues a statement of our own.
@@ -61,7 +64,11 @@ impl<'a> ReadyStatement<'a> {
             Runnable::Text => self.text.sql.len(),
         };
         session.check_size(bytes, self.sql)?;
-        let before = session.queue_clearing(is_plain);
+        let mut before = session.queue_clearing(is_plain);
+        if self.is_probed {
+            session.connection().queue_own(Command::Query(BEFORE_CALL));
+            before += 1;
+        }
         session.queue_run(&self.runnable, self.text, &self.parameters);
         Ok(before)
     }

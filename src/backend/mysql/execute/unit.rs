@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::mysql::connection::CommandEnd;
+use crate::backend::mysql::protocol::commands::Command;
+use crate::backend::mysql::session::statement_effects::StatementEffects;
 use crate::backend::mysql::session::{Applies, Session, UnitState};
 use crate::backend::{IsolationLevel, TransactionMode};
 use crate::deadline::Deadline;
@@ -12,6 +14,11 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 /// savepoint.
 pub(crate) const GUARD: &str = "SAVEPOINT rowgate_guard";
 pub(crate) const RELEASE_GUARD: &str = "RELEASE SAVEPOINT rowgate_guard";
+
+/// The savepoint in front of a statement that may end the transaction: behind it, the savepoint is still there or not.
+pub(crate) const BEFORE_CALL: &str = "SAVEPOINT rowgate_call";
+const RELEASE_CALL: &str = "RELEASE SAVEPOINT rowgate_call";
+const ROLL_BACK_CALL: &str = "ROLLBACK TO SAVEPOINT rowgate_call";
 
 /// The number of an error: there is no such savepoint.
 const NO_SAVEPOINT: u16 = 1305;
@@ -85,6 +92,40 @@ pub(crate) fn check_released(session: &mut Session, end: CommandEnd) -> Result<(
     }
 }
 
+/// The writes of a unit as a statement of it begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct WritesBefore {
+    /// A part of those in front of it may stay.
+    might_stay: bool,
+    /// The statement may end the transaction, and has a savepoint in front of it.
+    pub(crate) is_probed: bool,
+}
+
+/// Notes that a statement of a unit is about to be sent. Fails if the unit has a key that would not protect its writes.
+pub(crate) fn begin_writes(
+    session: &mut Session,
+    effects: &StatementEffects,
+) -> Result<WritesBefore> {
+    session.check_key_protects(effects)?;
+    let might_stay = session.work.is_divisible;
+    session.work.is_divisible |= effects.is_divisible;
+    session.work.may_have_ended |= effects.may_end_unit;
+    Ok(WritesBefore { might_stay, is_probed: effects.may_end_unit })
+}
+
+/// Takes the end of a statement of a unit: fails if it has ended the transaction.
+pub(crate) async fn end_writes(session: &mut Session, before: WritesBefore) -> Result<()> {
+    check_open(session)?;
+    if before.is_probed {
+        session.connection().queue_own(Command::Query(RELEASE_CALL));
+        let end = session.answer(async |on| on.end_of_command().await).await?;
+        check_released(session, end)?;
+        session.work.may_have_ended = false;
+    }
+    session.settle_writes(before.might_stay);
+    Ok(())
+}
+
 /// Rolls a transaction back, and brings the session back to where each statement commits by itself: only once nothing
 /// is left, as that would commit it.
 pub(crate) async fn roll_back(session: &mut Session, is_read_only: bool) -> Result<()> {
@@ -107,10 +148,15 @@ pub(crate) async fn roll_back_after_failure(session: &mut Session, is_read_only:
     if session.begin_command(deadline).await.is_err() {
         return unknown;
     }
-    // The server tells only of what it rolls back now.
-    let was_rolled_back = session.work.unit == UnitState::RolledBack;
+    let is_told = match is_told_by_rollback(session).await {
+        Ok(is_told) => is_told,
+        Err(_) => {
+            session.close();
+            return unknown;
+        }
+    };
     match session.roll_back_and_look(closing(is_read_only)).await {
-        Ok(true) if !was_rolled_back => Outcome::NotApplied,
+        Ok(true) if is_told => Outcome::NotApplied,
         Ok(false) => Outcome::Unknown,
         Ok(true) => unknown,
         Err(_) => {
@@ -118,6 +164,20 @@ pub(crate) async fn roll_back_after_failure(session: &mut Session, is_read_only:
             unknown
         }
     }
+}
+
+/// Returns true if a rollback tells of all that was written: the server tells only of what it rolls back then. What it has
+/// rolled back before, with an error, is told by the warnings of that.
+async fn is_told_by_rollback(session: &mut Session) -> Result<bool> {
+    if session.work.may_have_ended {
+        session.connection().queue_own(Command::Query(ROLL_BACK_CALL));
+        let end = session.answer(async |on| on.end_of_command().await).await?;
+        return Ok(end.is_ok());
+    }
+    if session.work.unit != UnitState::RolledBack || !session.work.is_divisible {
+        return Ok(session.work.unit != UnitState::RolledBack);
+    }
+    Ok(session.refusal_left_nothing().await)
 }
 
 /// The time that a rollback is waited for; it goes on by itself.

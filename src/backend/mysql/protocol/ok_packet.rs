@@ -49,6 +49,10 @@ pub(crate) struct SessionChanges {
 /// The state of a transaction, as `session_track_transaction_info` tells it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct TransactionState {
+    /// A transaction was begun by a statement, and is open.
+    pub(crate) is_open: bool,
+    /// A table of an engine with transactions was written, as the server calls it.
+    pub(crate) wrote_with_transaction: bool,
     /// A table without transactions was written.
     pub(crate) wrote_without_transaction: bool,
     /// LOCK TABLES is in force.
@@ -110,6 +114,8 @@ impl TransactionState {
     fn parse(state: &[u8]) -> Self {
         let is_known = state.len() == STATE_LENGTH;
         Self {
+            is_open: is_known && state.first() == Some(&b'T'),
+            wrote_with_transaction: !is_known || state.contains(&b'W'),
             wrote_without_transaction: !is_known || state.contains(&b'w'),
             locks_tables: !is_known || state.contains(&b'L'),
         }
@@ -132,8 +138,11 @@ mod tests {
         let ok = OkPacket::parse(&packet).expect("it is well-formed");
         assert_eq!((ok.affected_rows, ok.last_insert_id, ok.warnings), (3, 7, 1));
         assert_eq!(ok.status & IN_TRANSACTION, IN_TRANSACTION);
-        let transaction =
-            Some(TransactionState { wrote_without_transaction: true, locks_tables: false });
+        let transaction = Some(TransactionState {
+            is_open: true,
+            wrote_without_transaction: true,
+            ..TransactionState::default()
+        });
         let expected = SessionChanges { session: true, transaction, ..SessionChanges::default() };
         assert_eq!(ok.changes, expected);
         for cut in 0..packet.len() {

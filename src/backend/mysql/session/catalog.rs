@@ -1,5 +1,6 @@
 //! The tables behind the names in statements, as the database's catalogs describe them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -13,6 +14,10 @@ const QUESTIONS: usize = 3;
 /// The condition for a default that may run code: it has a parenthesis or a variable, and is none of these functions.
 const RUNS_CODE: &str = "column_default REGEXP '[(@]' AND column_default NOT REGEXP \
                          '^(current_timestamp|curdate|curtime|uuid)[(][0-9]*[)]$'";
+
+/// The engines that are known to have no transactions. Of any other but InnoDB it is not known.
+const WITHOUT_TRANSACTIONS: [&str; 7] =
+    ["MyISAM", "MRG_MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE", "CONNECT"];
 
 /// The facts of a table, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +49,6 @@ impl TableFacts {
     /// Reads the answers to [`questions`].
     fn read(answers: &[Vec<Vec<Option<String>>>]) -> Self {
         let [tables, triggers, privileges] = answers else { return Self::UNKNOWN };
-        let value = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten();
         let count = |rows: &Vec<Vec<Option<String>>>| -> Option<u64> {
             value(rows.first()?, 0)?.parse().ok()
         };
@@ -69,10 +73,32 @@ impl TableFacts {
     }
 }
 
+fn value(row: &[Option<String>], at: usize) -> Option<String> {
+    row.get(at).cloned().flatten()
+}
+
+/// Reads the engine of a table from the answers to [`questions`], if it is known to have no transactions.
+fn engine_without_transactions(answers: &[Vec<Vec<Option<String>>>]) -> Option<Arc<str>> {
+    let [tables, ..] = answers else { return None };
+    let engines = tables.iter().map(|row| value(row, 1));
+    let engines = engines
+        .map(|engine| WITHOUT_TRANSACTIONS.iter().find(|known| engine.as_deref() == Some(**known)));
+    let engines: Option<Vec<_>> = engines.collect();
+    engines?.first().map(|engine| Arc::from(**engine))
+}
+
+/// A table that was asked for.
+#[derive(Debug, Clone)]
+struct KnownTable {
+    since: Instant,
+    facts: TableFacts,
+    engine_without_transactions: Option<Arc<str>>,
+}
+
 /// The tables of one database that are known.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    tables: Cache<MysqlTable, (Instant, TableFacts)>,
+    tables: Cache<MysqlTable, KnownTable>,
     ttl: Duration,
 }
 
@@ -82,8 +108,8 @@ impl Catalog {
     }
 
     fn get(&self, table: &MysqlTable) -> Option<TableFacts> {
-        let (since, facts) = self.tables.get(table)?;
-        (since.elapsed() < self.ttl).then_some(facts)
+        let known = self.tables.get(table)?;
+        (known.since.elapsed() < self.ttl).then_some(known.facts)
     }
 
     /// The tables among these that have to be asked for.
@@ -95,17 +121,27 @@ impl Catalog {
     pub(crate) fn learn(&self, tables: &[&MysqlTable], answers: &[Vec<Vec<Option<String>>>]) {
         let now = Instant::now();
         for (table, answers) in tables.iter().zip(answers.chunks(QUESTIONS)) {
-            self.tables.insert((*table).clone(), (now, TableFacts::read(answers)));
+            let known = KnownTable {
+                since: now,
+                facts: TableFacts::read(answers),
+                engine_without_transactions: engine_without_transactions(answers),
+            };
+            self.tables.insert((*table).clone(), known);
         }
     }
 
     /// The facts of all tables together.
     pub(crate) fn known(&self, tables: &[MysqlTable]) -> TableFacts {
         let facts = tables.iter().map(|table| {
-            let known = self.tables.get(table).map(|(_, facts)| facts);
+            let known = self.tables.get(table).map(|known| known.facts);
             known.unwrap_or(TableFacts::UNKNOWN)
         });
         facts.fold(TableFacts::NONE, TableFacts::and)
+    }
+
+    /// The engine of a table that is known to have no transactions.
+    pub(crate) fn engine_without_transactions(&self, table: &MysqlTable) -> Option<Arc<str>> {
+        self.tables.get(table)?.engine_without_transactions
     }
 
     pub(crate) fn forget(&self) {

@@ -2,6 +2,7 @@
 
 use super::{Applies, Disposition, Session, UnitState};
 use crate::backend::attempt::RetryScope;
+use crate::backend::idempotency::unprotected;
 use crate::backend::mysql::error::{
     ErrorContext, Phase, RefusedWrite, from_server_error, is_before_change, is_connection_end,
     is_stale_statement, is_whole_rollback,
@@ -31,6 +32,7 @@ impl Session {
         if is_connection_end(error) {
             self.close();
         }
+        self.note_refusal(error);
         self.unit_failed();
         if self.work.unit != UnitState::None && is_whole_rollback(error) {
             self.work.unit = UnitState::RolledBack;
@@ -76,7 +78,7 @@ impl Session {
         if is_divided && failed.outcome() == Outcome::NotApplied {
             failed = failed.with_outcome(Outcome::Unknown);
         }
-        failed
+        if self.work.applies == Applies::Nothing { self.of_unit(failed) } else { failed }
     }
 
     /// Fails if what clears the session's history in front of a statement was refused within a transaction: with it,
@@ -107,6 +109,17 @@ impl Session {
 
     /// The error of a stream that has failed.
     pub(crate) fn stream_failed(&mut self, failure: StreamFailure) -> Error {
+        let failed = self.failure_of_stream(failure);
+        if self.work.applies == Applies::Nothing { self.of_unit(failed) } else { failed }
+    }
+
+    /// The error of a unit that was not committed: under a key, what may have stayed of it is not to be done again.
+    pub(crate) fn of_unit(&self, error: Error) -> Error {
+        let may_stay = self.work.is_divisible && error.outcome() == Outcome::Unknown;
+        if self.work.is_keyed && may_stay { unprotected(error) } else { error }
+    }
+
+    fn failure_of_stream(&mut self, failure: StreamFailure) -> Error {
         self.close();
         let database = self.database.name.clone();
         let is_harmless = self.work.applies == Applies::Nothing && !self.work.is_divisible;
@@ -148,7 +161,9 @@ impl Session {
         }
         self.unit_failed();
         let database = &self.database.name;
-        if self.work.applies == Applies::Nothing && !self.work.is_divisible {
+        // In a unit its rollback tells what stayed.
+        let is_told = !self.work.is_divisible || self.work.unit != UnitState::None;
+        if self.work.applies == Applies::Nothing && is_told {
             let message = format!("the deadline passed while database \"{database}\" was working");
             return Error::new(ErrorKind::DeadlineExceeded, message);
         }

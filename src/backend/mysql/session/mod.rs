@@ -6,9 +6,11 @@
 pub(crate) mod catalog;
 mod failures;
 mod held_connection;
+mod kept_writes;
 pub(crate) mod mysql_context;
 pub(crate) mod requests;
 mod session_reset;
+pub(crate) mod statement_effects;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,12 +75,28 @@ pub(crate) enum Disposition {
     FailOver,
 }
 
+/// An error with which the server answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    errno: u16,
+    /// The number of commands that were sent until then, none of which is unanswered.
+    sent: u64,
+}
+
 /// The caller's work on a session.
 #[derive(Debug, Default)]
 pub(crate) struct SessionWork {
     pub(crate) applies: Applies,
     /// True if a part of what was written may stay although it failed or was rolled back: a table without transactions.
     pub(crate) is_divisible: bool,
+    /// True if the statement that runs, or that has failed, may have ended the transaction.
+    pub(crate) may_have_ended: bool,
+    /// True once the unit has claimed an idempotency key.
+    pub(crate) is_keyed: bool,
+    /// True once the caller has created a temporary table, whose name may be that of another table.
+    pub(crate) has_temporary: bool,
+    /// The error with which the server answered the last command, if it did.
+    pub(crate) refusal: Option<Refusal>,
     /// The definitions that the statement changes which runs.
     pub(crate) definition: Definition,
     /// True if the caller asked the database to forbid writes.

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 
-use super::catalog::TableFacts;
 use super::{Applies, Session, SessionConnection};
 use crate::backend::attempt::PlanUse;
 use crate::backend::mysql::connect::connector::text_values;
@@ -19,7 +18,7 @@ use crate::backend::mysql::protocol::packet_stream::StreamFailure;
 use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
-use crate::sql::{Analysis, Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission};
+use crate::sql::{Analysis, MysqlStatement, MysqlText};
 
 /// Removes what an earlier statement left for later ones to ask for: its warnings, its generated key, its count.
 const CLEAR_HISTORY: &str = "SELECT LAST_INSERT_ID(0) FROM (SELECT 1) x";
@@ -30,17 +29,6 @@ pub(crate) enum Runnable {
     Prepared(Arc<Prepared>),
     /// It cannot be prepared, and has no parameters: it is sent as text.
     Text,
-}
-
-/// The effects of a statement, as far as its text and the catalogs tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StatementEffects {
-    /// It leaves nothing behind in its session.
-    pub(crate) is_plain: bool,
-    /// It may write: by what it says, by a function that is not built in, or behind a view.
-    pub(crate) may_write: bool,
-    /// A part of what it writes may stay although it fails.
-    pub(crate) is_divisible: bool,
 }
 
 impl Session {
@@ -104,61 +92,6 @@ impl Session {
         analysis.mysql.clone().ok_or_else(|| {
             Error::new(ErrorKind::Internal, "the statement was read as another dialect's")
         })
-    }
-
-    /// Returns the effects of a statement that is about to be prepared, and adds them to those of the session.
-    pub(crate) async fn effects_of(&mut self, facts: &MysqlStatement) -> Result<StatementEffects> {
-        self.check_hides_no_keys(facts)?;
-        let mut effects = StatementEffects {
-            is_plain: facts.is_plain(),
-            may_write: !facts.reads || facts.calls_unknown,
-            is_divisible: !facts.reads || facts.calls_unknown,
-        };
-        // A temporary table of this session may have the name of another table.
-        if let Some(tables) = facts.tables.as_deref().filter(|_| !self.checkin.is_touched) {
-            let tables = self.tables(tables).await?;
-            effects.is_plain = tables.is_harmless && (facts.reads || !tables.may_have_triggers);
-            // A view may call functions.
-            effects.may_write |= !tables.is_harmless;
-            effects.is_divisible = !facts.reads && !tables.is_transactional;
-            if effects.is_plain && facts.command == "SELECT" {
-                // FOR UPDATE locks rows, and writes none.
-                effects.may_write = false;
-                effects.is_divisible = false;
-            }
-        } else {
-            effects.is_plain = false;
-        }
-        self.checkin.is_touched |= !effects.is_plain;
-        self.checkin.changes_definitions |= facts.definition != Definition::Unchanged;
-        self.work.definition = facts.definition;
-        Ok(effects)
-    }
-
-    /// Fails for a temporary table with the name of the table of keys: to the session it would take its place.
-    fn check_hides_no_keys(&self, facts: &MysqlStatement) -> Result<()> {
-        let is_temporary = facts.command == "CREATE" && facts.unit == UnitAdmission::Admitted;
-        let Some(text) = facts.text.as_ref().ok().filter(|_| is_temporary) else { return Ok(()) };
-        let name = self.database.keys.unquoted_name().to_lowercase();
-        if !text.sql.to_lowercase().contains(&name) {
-            return Ok(());
-        }
-        let message = "a temporary table cannot hide the table of idempotency keys";
-        Err(Error::new(ErrorKind::InvalidStatement, message).with_hint("Give it another name."))
-    }
-
-    /// The facts of tables, all together.
-    async fn tables(&mut self, tables: &[MysqlTable]) -> Result<TableFacts> {
-        let database = Arc::clone(&self.database);
-        let catalog = &database.catalog;
-        let unknown = catalog.unknown(tables);
-        if !unknown.is_empty() {
-            let questions: Vec<String> =
-                unknown.iter().flat_map(|table| super::catalog::questions(table)).collect();
-            let answers = self.query_own(&questions).await?;
-            catalog.learn(&unknown, &answers);
-        }
-        Ok(catalog.known(tables))
     }
 
     /// Makes a statement ready to run: prepares it, unless the connection has.

@@ -155,6 +155,9 @@ def may_repeat(error: Error, safety: Safety) -> bool:
         return error.code in _REPEATABLE_CODES and any(safety)
     if error.outcome is Outcome.NOT_APPLIED:
         return error.retry_after is not None
+    if isinstance(error, _reasons.KeyNotTransactional):
+        # Its key does not protect what it wrote.
+        return False
     return error.outcome is Outcome.UNKNOWN and (safety.key or safety.idempotent) and error.code in _REPEATABLE_CODES
 
 
