@@ -80,6 +80,7 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
         connection.commit()
         return results
 
+    connection._last_id = None
     try:
         results = connection._run(
             rows.sql, lambda transaction: rows.run(transaction, connection._statement_savepoint, **limits), alone
