@@ -355,8 +355,7 @@ async fn increments(each: i64, with_keys: bool) {
         attempts += made;
         longest = longest.max(slowest);
     }
-    let total = 16 * each;
-    let took = start.elapsed();
+    let (total, took) = (16 * each, start.elapsed());
     eprintln!("{total} increments in {attempts} attempts and {took:?}, the slowest in {longest:?}");
     let result = service.client.must("select sum(n)::bigint from counter", &[]).await;
     assert_eq!(result.rows[0].values, [Value::int64(total)]);
@@ -387,20 +386,15 @@ async fn an_expectation_costs_a_round_trip_only_where_the_commit_depends_on_it()
     for (dry_run, rows) in [(true, 9), (true, 1), (false, 1)] {
         let mut request = ExecuteBatchRequest { dry_run, ..batch(&INSERT) };
         request.statements[1].expect = Some(Expectation { rows: Some(Rows::Exactly(rows)) });
-        // There and back, twice. The proxy may delay an answer in two parts, and the machine all of it: what
-        // costs no more does so once in five times.
-        let mut all = Vec::new();
+        // There and back, twice. The proxy may delay an answer in two parts, and a busy machine all of it.
+        let mut is_short = false;
         for _ in 0..if dry_run { 5 } else { 1 } {
             let start = Instant::now();
-            let failure = behind.client.batch(request.clone()).await.err();
-            all.push(start.elapsed());
-            let reason = failure.map(|failure| failure.reason);
+            let reason = behind.client.batch(request.clone()).await.err().map(|it| it.reason);
+            is_short |= start.elapsed() < 4 * latency;
             assert_eq!(reason.as_deref(), (rows == 9).then_some("EXPECTATION_FAILED"));
-            if all.iter().any(|took| *took < 4 * latency) {
-                break;
-            }
         }
-        assert_eq!(all.iter().any(|took| *took < 4 * latency), dry_run, "{all:?}");
+        assert_eq!(is_short, dry_run);
     }
     assert_eq!(count(&behind.client).await, 1);
 }

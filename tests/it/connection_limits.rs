@@ -63,7 +63,7 @@ async fn endless(client: &Patient, way: Way, deadline: Duration) -> Failure {
 /// The 99th percentile of the distance from the deadline, by one RPC, this machine's own lateness subtracted.
 async fn lateness(client: &Patient, way: Way) -> Duration {
     let deadline = Duration::from_millis(300);
-    let (mut late, stutter) = (Vec::new(), Stutter::watch());
+    let (mut late, mut known, stutter) = (Vec::new(), false, Stutter::watch());
     for _ in 0..5 {
         let callers: Vec<_> = (0..10)
             .map(|_| {
@@ -71,18 +71,23 @@ async fn lateness(client: &Patient, way: Way) -> Duration {
                 tokio::spawn(async move {
                     let start = Instant::now();
                     let failure = endless(&client, way, deadline).await;
-                    let took = start.elapsed();
-                    let what = (Code::DeadlineExceeded, "DEADLINE");
-                    assert_eq!(failure.what(), what, "{way:?}: {failure:?}");
-                    assert_eq!(failure.outcome, "NOT_APPLIED", "{way:?}: {failure:?}");
-                    took.abs_diff(deadline)
+                    let by = start.elapsed().abs_diff(deadline);
+                    let ended = (failure.what(), failure.outcome.as_str());
+                    let is_known = ended == ((Code::DeadlineExceeded, "DEADLINE"), "NOT_APPLIED");
+                    // A busy database may not tell in time that it has ended a batch, which may write.
+                    let is_batch = matches!(way, Way::Batch) && failure.reason == "OUTCOME_UNKNOWN";
+                    assert!(is_known || is_batch, "{way:?}: {failure:?}");
+                    (by, is_known)
                 })
             })
             .collect();
         for caller in callers {
-            late.push(caller.await.expect("no panic"));
+            let (by, is_known) = caller.await.expect("no panic");
+            late.push(by);
+            known |= is_known;
         }
     }
+    assert!(known, "{way:?}: none is known to have ended");
     late.sort_unstable();
     late[late.len() * 99 / 100 - 1].saturating_sub(stutter.allowance())
 }
@@ -162,10 +167,8 @@ pub(crate) async fn expire(service: &Service) {
         let client = service.client.clone();
         async move { client.query(HOLD, &[]).await }
     });
-    let active = format!(
-        "select count(*) from pg_stat_activity where query = '{HOLD}' and state = 'active'"
-    );
-    let held_by = async |count: &str| (service.postgres().psql(&active) == count).then_some(());
+    let sql = format!("select 1 from pg_stat_activity where state = 'active' and query = '{HOLD}'");
+    let held_by = async |found: &str| (service.postgres().psql(&sql) == found).then_some(());
     eventually_async("it is held", PATIENCE, async || held_by("1").await).await;
     let mut calls: Vec<_> = (0..EXPIRED / 2).map(|_| insert(2000)).collect();
     let waiting = eventually_async("they wait", PATIENCE, async || {
@@ -180,7 +183,7 @@ pub(crate) async fn expire(service: &Service) {
         call.await.expect("no panic").expect_err("it expires meanwhile");
     }
     service.postgres().psql("insert into released default values");
-    eventually_async("it is free", PATIENCE, async || held_by("0").await).await;
+    eventually_async("it is free", PATIENCE, async || held_by("").await).await;
     service.server.signal("CONT");
     holder.await.expect("no panic").expect("it was never given up");
     let rows = service.client.must("select id, count(*) from t group by id", &[]).await.rows;

@@ -36,6 +36,16 @@ async fn metrics_are_prometheus_text_with_a_help_for_each() {
     assert!(scrape.sum("rowgate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]) > 0.0);
 }
 
+/// Counts the calls that have ended, by method and status.
+fn calls(scrape: &Scrape) -> [f64; 4] {
+    let kinds =
+        [("Query", "OK"), ("Query", "ALREADY_EXISTS"), ("ExecuteBatch", "OK"), ("Transact", "OK")];
+    kinds.map(|(name, code)| {
+        let name = format!("rowgate.v1.DatabaseService/{name}");
+        scrape.sum(RPC, &[method(&name), ("rpc_response_status_code", code)])
+    })
+}
+
 #[tokio::test]
 async fn calls_move_the_metrics_of_calls_operations_and_waits() {
     for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
@@ -55,22 +65,8 @@ async fn calls_move_the_metrics_of_calls_operations_and_waits() {
         let came_back =
             |scrape: &Scrape| scrape.sum("db_client_connection_use_time_seconds_count", &[]) >= 8.0;
         // A call is counted as it ends, which is a moment after its answer.
-        let calls = |scrape: &Scrape| {
-            [
-                ("Query", "OK"),
-                ("Query", "ALREADY_EXISTS"),
-                ("ExecuteBatch", "OK"),
-                ("Transact", "OK"),
-            ]
-            .map(|(name, code)| {
-                let name = format!("rowgate.v1.DatabaseService/{name}");
-                scrape.sum(RPC, &[method(&name), ("rpc_response_status_code", code)])
-            })
-        };
-        let scrape = Scrape::until(&service, "all is back and counted", |scrape| {
-            came_back(scrape) && calls(scrape).iter().sum::<f64>() >= 8.0
-        })
-        .await;
+        let ended = |scrape: &Scrape| came_back(scrape) && calls(scrape).iter().sum::<f64>() >= 8.0;
+        let scrape = Scrape::until(&service, "all is back and counted", ended).await;
         assert_eq!(calls(&scrape), [5.0, 1.0, 1.0, 1.0]);
         let main = ("db_namespace", "main");
         let system =
