@@ -13,12 +13,16 @@ fn no_text_that_is_parsed_overflows_two_mebibytes_of_stack_or_takes_long() {
 }
 
 fn parse_on_a_small_stack(name: &str, sql: String) {
-    let start = std::time::Instant::now();
-    let run = move || drop(classify::classify_text(&sql));
-    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
-    thread.unwrap().join().unwrap();
-    let taken = start.elapsed();
-    assert!(taken.as_millis() < 2000, "{name} took {taken:?}");
+    let sql: std::sync::Arc<str> = sql.into();
+    // A busy machine may hold one up for a while, but not each of three.
+    let mut all = (0..3).map(|_| {
+        let (sql, start) = (sql.clone(), std::time::Instant::now());
+        let run = move || drop(classify::classify_text(&sql));
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
+        thread.unwrap().join().unwrap();
+        start.elapsed()
+    });
+    assert!(all.any(|taken| taken.as_millis() < 2000), "{name} took longer, three times");
 }
 
 #[test]

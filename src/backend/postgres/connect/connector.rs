@@ -702,9 +702,14 @@ mod tests {
         assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
         let first = start.elapsed();
         assert!(first >= Duration::from_millis(1400), "{first:?}");
-        let start = Instant::now();
-        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
-        assert!(start.elapsed() < first / 2, "{:?} after {first:?}", start.elapsed());
+        // A busy machine may hold one up, but not each of three.
+        let mut later = Duration::MAX;
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+            later = later.min(start.elapsed());
+        }
+        assert!(later < first / 2, "{later:?} after {first:?}");
         drop(hung);
     }
 

@@ -78,7 +78,8 @@ async fn no_function_of_a_write_keeps_the_writer_after_its_deadline() {
 #[tokio::test]
 async fn a_stream_that_nobody_reads_ends_at_the_deadline() {
     let fixture = fixture();
-    let deadline = after(Duration::from_millis(100));
+    // Time enough to start.
+    let deadline = after(Duration::from_millis(500));
     let stream =
         fixture.database.execute(Arc::new(Statement { deadline, ..statement(ENDLESS, vec![]) }));
     let mut stream = stream.await.expect("it starts");
