@@ -51,11 +51,10 @@ fn check_signed(content: &[u8]) {
     else {
         return;
     };
-    let header: Value = serde_json::from_slice(header).expect("a header is an object");
+    let (Some(header), Some(claims)) = (read(header), read(claims)) else { return };
     assert_eq!(header["alg"], "EdDSA");
     assert!(header.get("crit").is_none());
     assert!(header.get("kid").is_none_or(|kid| kid == "ed" || kid.is_null()));
-    let claims: Value = serde_json::from_slice(claims).expect("claims are an object");
     assert_eq!(claims["iss"], "https://idp");
     let is_audience = |audience: &Value| audience == "rowgate";
     let audience = &claims["aud"];
@@ -69,6 +68,12 @@ fn check_signed(content: &[u8]) {
         assert!(time.is_none_or(|time| time.as_u64().is_some_and(|begin| begin <= NOW + LEEWAY)));
     }
     assert!(!subject.is_empty() && claims["sub"] == subject.as_str());
+}
+
+/// Reads a part of a token; `None` where a member that nobody asks for, and that is therefore skipped, cannot be read: bytes that are
+/// not UTF-8, half of a surrogate pair, a number out of range, a thousand arrays in one another.
+fn read(part: &[u8]) -> Option<Value> {
+    serde_json::from_slice(part).ok()
 }
 
 fn keys() -> KeyDocument {
