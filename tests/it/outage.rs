@@ -21,7 +21,7 @@ const MILLISECONDS: Duration = Duration::from_millis(100);
 /// From the database's return to the first success.
 const RECOVERY: Duration = Duration::from_secs(1);
 
-const PROBING: &str = "[health]\ninterval = \"200ms\"\ntimeout = \"200ms\"\n";
+const PROBING: &str = "[health]\ninterval = \"200ms\"\ntimeout = \"1s\"\n";
 
 async fn is_serving(service: &Service, name: &str) -> bool {
     let request = HealthCheckRequest { service: name.to_owned() };
@@ -46,8 +46,8 @@ async fn until_ready(service: &Service, wanted: bool, within: Duration) {
 #[tokio::test]
 async fn calls_fail_in_milliseconds_and_the_service_recovers_by_itself() {
     let mut service = Service::with(Backend::Postgres, PROBING).await;
-    service.client.must("create table t (id integer primary key)", &[]).await;
     until_ready(&service, true, Duration::from_secs(5)).await;
+    service.client.must("create table t (id integer primary key)", &[]).await;
 
     service.postgres_mut().stop();
     let (mut slow, stutter) = (Vec::new(), Stutter::watch());
