@@ -1,7 +1,7 @@
 // The shape of node-postgres on SQLite and MariaDB: what is written comes back, and can be written again, in any time zone.
 
 import { after, test } from 'node:test';
-import rowgate from 'rowgate/pg';
+import rowgate, { sql } from 'rowgate/pg';
 import { address, assert } from './harness.mjs';
 
 const pools = { main: new rowgate.Pool({ address, database: 'main' }), mariadb: new rowgate.Pool({ address, database: 'mariadb' }) };
@@ -75,6 +75,25 @@ test('parsers of the program get the text of what is stored', async () => {
     const { rows } = await pool.query({ text: 'select * from node_pg_parsed', types });
     assert.deepEqual(rows, [{ at: '1114: 2020-01-02 03:04:05', on_day: '1082: 2020-01-02', doc: '114: [1]' }], database);
     await pool.query('drop table node_pg_parsed');
+  }
+});
+
+test('names of a tagged statement are quoted as the database wants it', async () => {
+  for (const [database, pool] of Object.entries(pools)) {
+    await pool.query('drop table if exists node_pg_names');
+    await pool.query(sql`create table ${sql.identifier('node_pg_names')} (${sql.identifier('a b')} int)`);
+    await pool.query(sql`insert into ${sql.identifier('node_pg_names')} values (${7})`);
+    const text = sql`select ${sql.identifier('a b')} as n from ${sql.identifier('node_pg_names')} where ${sql.identifier('a b')} = ${7}`;
+    assert.deepEqual((await pool.query(text)).rows, [{ n: 7 }], database);
+    const client = await pool.connect();
+    const rows = await new Promise((resolve, reject) => {
+      const query = client.query(new rowgate.Query(text));
+      const told = [];
+      query.on('row', (row) => told.push(row)).on('end', () => resolve(told)).on('error', reject);
+    });
+    assert.deepEqual(rows, [{ n: 7 }], database);
+    client.release();
+    await pool.query('drop table node_pg_names');
   }
 });
 

@@ -1,4 +1,5 @@
-import { Sql } from '../sql.js';
+import { Sql, type Statement } from '../sql.js';
+import { NEEDS_DIALECT, type Dialect } from '../values/encode.js';
 import type { QueryCallback, QueryConfig, QueryInput } from './shapes.js';
 import type { TypeParsers } from './types.js';
 
@@ -13,12 +14,14 @@ export interface PgQuery {
   /** The name of a prepared statement: the text may then be left out where it was given before. */
   readonly name: string | undefined;
   readonly callback: QueryCallback | undefined;
+  /** A piece of SQL whose names are quoted as its database wants it; the text is that of PostgreSQL. */
+  readonly source?: Sql;
 }
 
 /** Reads query(text, values?, callback?), query(config, callback?) and query(sql`…`). */
 export function queryOf(input: QueryInput, second?: unknown, third?: unknown): PgQuery {
   const callback = [third, second, (input as { callback?: unknown } | null)?.callback].find((each) => typeof each === 'function');
-  const given = (input instanceof Sql ? input.compile('postgres') : typeof input === 'string' ? { text: input } : input) as QueryConfig;
+  const given = (input instanceof Sql ? compiledOf(input) : typeof input === 'string' ? { text: input } : input) as QueryConfig & { source?: Sql };
   if (given === null || given === undefined) throw new TypeError('Client was passed a null or undefined query');
   if (typeof given.text !== 'string' && typeof given.name !== 'string') {
     throw new TypeError('A query must have either text or a name. Supplying neither is unsupported.');
@@ -33,7 +36,22 @@ export function queryOf(input: QueryInput, second?: unknown, third?: unknown): P
     timeout: given.query_timeout || undefined,
     name: given.name || undefined,
     callback: callback as QueryCallback | undefined,
+    ...(input instanceof Sql && given.source && { source: given.source }),
   };
+}
+
+function compiledOf(input: Sql): Statement & { source?: Sql } {
+  try {
+    return input.compile();
+  } catch (error) {
+    if (error !== NEEDS_DIALECT) throw error;
+    return { ...input.compile('postgres'), source: input };
+  }
+}
+
+/** The query with the text for its database. */
+export async function quoted(query: PgQuery, dialect: () => Promise<Dialect>): Promise<PgQuery> {
+  return query.source ? { ...query, ...query.source.compile(await dialect()), source: undefined } : query;
 }
 
 /** The texts of the named statements of a client. */

@@ -5,7 +5,7 @@ import type { Sql } from '../sql.js';
 import { within } from '../patience.js';
 import { GrpcTransport } from '../transport/grpc.js';
 import type { Dialect } from '../values/encode.js';
-import { NamedStatements, queryOf, type PgQuery } from './arguments.js';
+import { NamedStatements, queryOf, quoted, type PgQuery } from './arguments.js';
 import { configOf, targetOf, timeoutOf, type ClientConfig } from './config.js';
 import { controlOf, type Control } from './control.js';
 import { explained, systemCoded } from './explain.js';
@@ -208,9 +208,10 @@ export class Client extends EventEmitter {
 
   private async run(given: PgQuery): Promise<QueryResult | QueryResult[]> {
     if (this.isEnded) throw new Error('Client was closed and is not queryable');
-    const query = this.statements.named(given);
-    const { text, values } = query;
+    let query = this.statements.named(given);
     try {
+      if (query.source) query = await quoted(query, () => this.dialect(given.timeout));
+      const { text, values } = query;
       const control = controlOf(text);
       if (control) return await this.control(control);
       if (!values?.length && text.includes(';')) {
@@ -219,7 +220,7 @@ export class Client extends EventEmitter {
       }
       return await this.session.run(statementOf(query));
     } catch (error) {
-      throw systemCoded(await explained(error, text, () => this.dialect(query.timeout)), this.address);
+      throw systemCoded(await explained(error, query.text, () => this.dialect(query.timeout)), this.address);
     }
   }
 

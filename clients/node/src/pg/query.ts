@@ -38,9 +38,9 @@ export class Query<R = any, I extends any[] = any> extends EventEmitter implemen
       // Listeners are added behind `client.query(…)`.
       await Promise.resolve();
       const isTold = this.listenerCount('row') > 0;
-      const result = isTold && !this.callback && this.isOneStatement() ? await this.told(connection) : await connection.run(this.query);
-      const last = Array.isArray(result) ? result.at(-1)! : result;
-      if (isTold && this.callback) for (const row of last.rows) this.emit('row', row, building(last));
+      const isStreamed = isTold && !this.callback && this.isOneStatement();
+      const result = isStreamed ? await this.told(connection) : await connection.run(this.query);
+      if (isTold && !isStreamed) for (const each of [result].flat()) for (const row of each.rows) this.emit('row', row, building(each));
       process.nextTick(() => {
         this.callback?.(undefined as never, result as QueryResult);
         this.emit('end', result);
@@ -62,7 +62,8 @@ export class Query<R = any, I extends any[] = any> extends EventEmitter implemen
   abandon(): void {}
 
   private isOneStatement(): boolean {
-    const { text, values } = this.query;
+    const { text, values, source } = this.query;
+    if (source) return false;
     return Boolean(values?.length) || !(text?.includes(';') || controlOf(text ?? ''));
   }
 
