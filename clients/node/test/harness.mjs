@@ -103,9 +103,6 @@ export async function startServer(configuration = '', prepare = () => {}) {
       child.kill(signal);
       await ended;
     },
-    /** The process stands still: it answers nothing, and its connections stay. */
-    pause: () => child.kill('SIGSTOP'),
-    resume: () => child.kill('SIGCONT'),
     async stop() {
       child.kill('SIGKILL');
       await ended;

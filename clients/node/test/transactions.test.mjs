@@ -4,7 +4,7 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cancelled, connect, Deadline, RowgateError, TransactionBusy, UniqueViolation, UnreadableResult } from 'rowgate';
 import pg from 'rowgate/pg';
-import { address, assert, DATABASES, failureOf, startServer } from './harness.mjs';
+import { address, assert, DATABASES, failureOf, Way } from './harness.mjs';
 
 const connections = DATABASES.map((database) => connect(address, { database }));
 after(() => connections.forEach((db) => db.close()));
@@ -215,9 +215,10 @@ onEach('a result that cannot be read says what became of the work', async (db, d
   }
 });
 
-// The process of the server stands still, and no connection ends.
+// A way to the server on which nothing is answered any more once it is paused, and no connection ends.
 async function withPaused(work) {
-  const server = await startServer(`[databases.postgres]\nurl = "postgres://postgres@127.0.0.1:${process.env.PGPORT}/postgres"\n`);
+  const way = await Way.to(address);
+  const server = { address: way.address, pause: () => { way.lets = () => false; } };
   const db = connect(server.address, { database: 'postgres' });
   try {
     await db.query('drop table if exists node_paused');
@@ -225,8 +226,7 @@ async function withPaused(work) {
     await work(server, db);
   } finally {
     db.close();
-    server.resume();
-    await server.stop();
+    way.close();
     await connections[1].query('drop table node_paused');
   }
 }
