@@ -1,3 +1,5 @@
+import { InvalidOption } from './errors/reasons.js';
+
 // What an option may be. A value that is empty, zero or null means "none given" to the server, and so the opposite of what it
 // says: such are refused before anything is sent.
 
@@ -41,7 +43,15 @@ export function checkedSettings(settings: Record<string, string>): { name: strin
   });
 }
 
-function refused(name: string, wanted: string, given: unknown, hint?: string): TypeError {
+/** The names that the contract has for options, where they are others. */
+const FIELDS: Record<string, string> = { timeout: 'options.timeout', key: 'options.idempotency_key', maxRows: 'options.max_rows', maxBytes: 'options.max_bytes' };
+
+// The error of the server for such, without asking it.
+function refused(name: string, wanted: string, given: unknown, hint?: string): InvalidOption {
   const shown = typeof given === 'string' || (typeof given === 'object' && given !== null) ? JSON.stringify(given) : String(given);
-  return new TypeError(`${name} is ${wanted}, not ${shown}${hint === undefined ? '' : `\nhint: ${hint}`}`);
+  const description = `${name} is ${wanted}, not ${shown}`;
+  return new InvalidOption({
+    message: hint === undefined ? description : `${description}\nhint: ${hint}`, status: 'INVALID_ARGUMENT', reason: InvalidOption.reason, outcome: 'NOT_APPLIED',
+    fields: [{ field: FIELDS[name] ?? name, description }], ...(hint !== undefined && { hint }),
+  });
 }
