@@ -49,33 +49,6 @@ def test_an_option_that_does_not_exist_is_refused(db: rowgate.Connection) -> Non
         db.query("select 1", timeout=0)
 
 
-def test_an_empty_option_that_means_another_thing_to_the_server_is_refused(db: rowgate.Connection, table: str) -> None:
-    insert = f"insert into {table} values (1, 'one', 1)"
-    for call in (
-        lambda: db.query(insert, key=""),
-        lambda: db.stream(insert, key=""),
-        lambda: db.batch([insert], key=""),
-        lambda: db.transaction(key=""),
-        lambda: db.run_transaction(lambda tx: tx.query(insert), key=""),
-        lambda: db.copy_in(table, [(1, "one", 1)], key=""),
-        lambda: db.outcome(""),
-        lambda: db.outcome(token=""),
-        lambda: db.copy_in(table, [()], columns=[]),
-        lambda: db.copy_out(table, format="csv", quote=""),
-        lambda: db.transaction(isolation=""),
-    ):
-        with pytest.raises(ValueError, match=r"empty|not ''"):
-            call()
-    for name in ("max_rows", "max_bytes"):
-        with pytest.raises(ValueError, match=f"{name} must be positive"):
-            db.query(insert, **{name: 0})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="the setting search_path is None"):
-        db.query(insert, settings={"search_path": None})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="a key is a str"):
-        db.query(insert, key=7)  # type: ignore[arg-type]
-    assert db.query(f"select count(*) from {table}").scalar() == 0
-
-
 def test_a_deadline_ends_the_statement_and_tells_its_outcome(db: rowgate.Connection) -> None:
     for timeout in (0.2, timedelta(milliseconds=200)):
         begun = time.monotonic()
@@ -233,29 +206,6 @@ def test_a_statement_is_cancelled_by_another_thread(db: rowgate.Connection) -> N
     with pytest.raises(rowgate.OperationalError) as raised:
         tx.query(ENDLESS)
     assert raised.value.outcome == "NOT_APPLIED"
-
-
-def test_a_block_that_was_cancelled_between_its_commands_raises(db: rowgate.Connection, table: str) -> None:
-    def work(tx: rowgate.Transaction) -> str:
-        tx.query("insert into accounts values (1, 1)")
-        cancelling = threading.Thread(target=tx.cancel)
-        cancelling.start()
-        cancelling.join()
-        return "done"
-
-    with pytest.raises(rowgate.InterfaceError, match="rolled back: it was cancelled") as raised, db.transaction() as tx:
-        work(tx)
-    assert raised.value.outcome == "NOT_APPLIED"
-    with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
-        db.run_transaction(work)
-    with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
-        for attempt in db.transactions():
-            with attempt as tx, tx.savepoint():
-                work(tx)
-    with db.transaction() as tx:  # the block knows of its own rollback
-        work(tx)
-        tx.rollback()
-    assert cents(db) == []
 
 
 def test_commands_are_sent_ahead(db: rowgate.Connection, table: str) -> None:

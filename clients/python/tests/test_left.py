@@ -242,3 +242,26 @@ def test_a_signal_leaves_a_connection_of_the_dbapi_usable(postgres: rowgate.Conn
             connection.rollback()
         cursor.execute("select 2")
         assert cursor.fetchone() == (2,) and ends(postgres)
+
+
+def test_a_block_that_was_cancelled_between_its_commands_raises(postgres: rowgate.Connection, table: str) -> None:
+    def work(tx: rowgate.Transaction) -> str:
+        tx.query("insert into left_rows values (1)")
+        cancelling = threading.Thread(target=tx.cancel)
+        cancelling.start()
+        cancelling.join()
+        return "done"
+
+    with pytest.raises(rowgate.InterfaceError, match="rolled back: it was cancelled") as raised, postgres.transaction() as tx:
+        work(tx)
+    assert raised.value.outcome == "NOT_APPLIED"
+    with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
+        postgres.run_transaction(work)
+    with pytest.raises(rowgate.InterfaceError, match="it was cancelled"):
+        for attempt in postgres.transactions():
+            with attempt as tx, tx.savepoint():
+                work(tx)
+    with postgres.transaction() as tx:  # the block knows of its own rollback
+        work(tx)
+        tx.rollback()
+    assert postgres.query("select count(*) from left_rows").scalar() == 0

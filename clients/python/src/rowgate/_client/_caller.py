@@ -10,6 +10,7 @@ from .. import _proto
 from .._values._decode import plan, planner
 from ._failures import Retry, Safety
 from ._options import Timeout, key_of, seconds
+from ._reply_timer import with_grace
 from ._rows import Planner
 from ._target import Pem, Secret, Target, resolve
 
@@ -119,7 +120,7 @@ class Clock:
         length, nanoseconds = options.timeout, round(left * 1e9)
         length.seconds = nanoseconds // 1_000_000_000
         length.nanos = nanoseconds % 1_000_000_000
-        return left + (0.25 if left < 2.5 else 2.0 if left > 20.0 else left * 0.1)
+        return with_grace(left)
 
     def pause(self, error: Any, safety: Safety) -> Optional[float]:
         """The pause before the next attempt; None if the error is final."""

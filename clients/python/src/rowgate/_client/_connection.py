@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Seque
 import grpc
 
 from .. import _proto
-from .._errors import Error, InterfaceError
+from .._errors import Error, InterfaceError, TransportError
 from . import _copy, _failures, _options, _target
 from ._attempts import Attempt, attempts
 from ._caller import READS, Caller, State, outcome_request, safety_of
@@ -49,6 +49,7 @@ class Connection(Caller):
         self._bound: Optional[Methods] = None
         self._process = forks.count
         self._is_closed = False
+        self._is_reachable = False
 
     @property
     def _methods(self) -> Methods:
@@ -151,8 +152,8 @@ class Connection(Caller):
             try:
                 response = self._methods.CopyIn(
                     _copy.guarded(_copy.messages(first, data), failed),
+                    metadata=self._metadata(clock.remaining()),
                     timeout=clock.timeout(first.start.options),
-                    metadata=self._metadata(),
                     wait_for_ready=self.wait_for_ready,
                 )
                 return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
@@ -216,16 +217,37 @@ class Connection(Caller):
         if self._is_closed or self._shared is not None and self._shared._is_closed:
             raise InterfaceError("the connection is closed")
 
-    def _metadata(self) -> Any:
+    def _metadata(self, limit: Optional[float]) -> Any:
+        """The headers of a call; waits for the server before, where calls wait for it, within this time or the connection's."""
         token = self.target.token
         self._check_open()
+        if self.wait_for_ready:
+            (self._shared or self)._await_server(self.target.timeout if limit is None else limit)
         if token is None:
             return self.target.metadata or None
         text = token if isinstance(token, str) else _target.token_now(token)
         return (*self.target.metadata, _target.bearer(text))
 
+    def _await_server(self, limit: Optional[float]) -> None:
+        """Waits for the first connection: by its own error a call cannot tell that it was not sent for want of one."""
+        if self._is_reachable:
+            return
+        self._open()
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=limit)
+        except grpc.FutureTimeoutError:
+            assert limit is not None
+            raise _failures.unreachable(limit) from None
+        finally:
+            ready.cancel()
+        self._is_reachable = True
+
     def _failure(self, error: Any, reads: bool) -> Error:
-        return _failures.of_rpc(error, reads)
+        failure = _failures.of_rpc(error, reads)
+        if isinstance(failure, TransportError):
+            (self._shared or self)._is_reachable = False
+        return failure
 
     def _unary(
         self, method: Any, request: Any, options: Any, timed: Any, safety: Optional[Safety] = None
@@ -237,8 +259,8 @@ class Connection(Caller):
             try:
                 return method(
                     request,
+                    metadata=self._metadata(clock.remaining()),
                     timeout=clock.timeout(timed),
-                    metadata=self._metadata(),
                     wait_for_ready=self.wait_for_ready,
                 )
             except grpc.RpcError as error:

@@ -133,6 +133,17 @@ def _of_transport(code: grpc.StatusCode, text: str, reads: bool) -> Error:
     return cls(f"{code.name}: {text}", reason=reason, outcome=outcome, code=code, hint=hint)
 
 
+def unreachable(limit: float) -> Error:
+    """The error of a call that has waited for a server, and was not sent."""
+    return TransportDeadline(
+        f"the server was not reached within {limit:g} s",
+        reason="DEADLINE",
+        outcome=Outcome.NOT_APPLIED,
+        code=grpc.StatusCode.DEADLINE_EXCEEDED,
+        hint="Is Rowgate running at this address, and is TLS spoken on both sides or on none?",
+    )
+
+
 class Safety(NamedTuple):
     """What makes it harmless to send a call a second time, although the first one may have been applied."""
 

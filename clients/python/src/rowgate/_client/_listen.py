@@ -52,7 +52,7 @@ class Listener:
         self._connection = connection
         self._is_closed = False
         self._call = connection._methods.Listen(
-            request, timeout=timeout, metadata=connection._metadata(), wait_for_ready=connection.wait_for_ready
+            request, timeout=timeout, metadata=connection._metadata(timeout), wait_for_ready=connection.wait_for_ready
         )
 
     def __iter__(self) -> Iterator[Event]:

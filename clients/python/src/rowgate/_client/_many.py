@@ -72,7 +72,7 @@ class _Run:
         transaction = self._transaction
         if not message.is_batch:
             return [transaction._result(sequence)]
-        found = transaction._unit.accept(transaction._reply(), sequence)
+        found = transaction._unit.accept(transaction._reply(sequence), sequence)
         planner = transaction._connection.planner
         return [result_of(each, planner) for each in found.results]
 

@@ -72,6 +72,9 @@ class TransactionOptions(TypedDict, total=False):
     max_duration: Timeout
     #: The deadline of the whole transaction, by the client's own clock as well.
     timeout: Timeout
+    #: The longest wait of the client for one reply, to commands without a timeout of their own; default: none, but for the begin
+    #: the connection's `timeout`. Behind it the transaction is over.
+    reply_timeout: Timeout
     key: Optional[str]
     tag: Optional[str]
     settings: Optional[Mapping[str, str]]
@@ -96,6 +99,8 @@ class StatementOptions(TypedDict, total=False):
 
 _LEVELS = {"read committed": 1, "repeatable read": 2, "serializable": 3}
 READ_ONLY = 2
+# Ten years: grpc takes a deadline beyond its clock for one that has passed.
+_MOST_SECONDS = 3650.0 * 86_400
 
 
 def seconds(timeout: Timeout) -> Optional[float]:
@@ -105,7 +110,7 @@ def seconds(timeout: Timeout) -> Optional[float]:
     length = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
     if not 0 < length < float("inf"):
         raise ValueError(f"a timeout must be positive, not {timeout!r}; None is for no limit of the client's")
-    return length
+    return min(length, _MOST_SECONDS)
 
 
 def set_duration(duration: Any, timeout: Timeout) -> None:

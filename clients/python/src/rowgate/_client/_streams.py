@@ -120,8 +120,8 @@ class Stream(RowStream):
         while True:
             self._call = self._method(
                 self._request,
+                metadata=self._connection._metadata(self._clock.remaining()),
                 timeout=self._clock.timeout(self._options()),
-                metadata=self._connection._metadata(),
                 wait_for_ready=self._connection.wait_for_ready,
             )
             try:
@@ -293,6 +293,7 @@ class TransactionStream(RowStream):
 
     def __init__(self, transaction: Transaction, sequence: int) -> None:
         self._transaction = transaction
+        self._sequence = sequence
         self._parts = transaction._unit.parts(sequence)
         self._first: Any = None
 
@@ -301,7 +302,7 @@ class TransactionStream(RowStream):
         self._transaction._left = self
 
     def _read(self) -> Any:
-        return self._parts.accept(self._transaction._reply())
+        return self._parts.accept(self._transaction._reply(self._sequence))
 
     def _begun(self) -> Any:
         if self._parts.shape is None:

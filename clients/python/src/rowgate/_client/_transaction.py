@@ -15,6 +15,7 @@ from . import _options
 from ._forks import forks
 from ._many import run_many
 from ._messages import AHEAD, returns_nothing
+from ._reply_timer import reply_timer
 from ._result import BatchResult, Result, results_in_transaction
 from ._streams import TransactionStream
 from ._unit import LIVE, Unit
@@ -41,7 +42,7 @@ class Transaction:
         self._options = options
         self._begin = _options.begin_command(connection.database, options, connection.tag)
         self._clock = connection.clock(options, None)
-        self._unit = Unit(options, connection.planner)
+        self._unit = Unit(options, connection.planner, connection.target.timeout)
         self._commands: SimpleQueue[Any] = SimpleQueue()
         self._call: Any = None
         self._awaited = 0
@@ -78,15 +79,15 @@ class Transaction:
             if pause is None:
                 raise failure
             time.sleep(pause)
-            self._unit = Unit(self._options, self._connection.planner)
+            self._unit = Unit(self._options, self._connection.planner, self._connection.target.timeout)
 
     def _open(self) -> None:
         self._check_process()
         self._commands = SimpleQueue()
         self._call = self._connection._methods.Transact(
             iter(self._commands.get, None),
+            metadata=self._connection._metadata(self._clock.remaining() or self._unit.begin_timeout),
             timeout=self._clock.remaining(),
-            metadata=self._connection._metadata(),
             wait_for_ready=self._connection.wait_for_ready,
         )
 
@@ -170,7 +171,7 @@ class Transaction:
         try:
             if kind == "execute":
                 return self._result(sequence)
-            self._unit.accept(self._reply(), sequence)
+            self._unit.accept(self._reply(sequence), sequence)
         except Error as error:
             if self._unit.state == "lost":
                 raise
@@ -258,15 +259,32 @@ class Transaction:
 
     def _ask(self, **command: Any) -> Any:
         sequence = self._send(**command)
-        return self._unit.accept(self._reply(), sequence)
+        return self._unit.accept(self._reply(sequence), sequence)
 
-    def _reply(self) -> Any:
-        """The next reply; the error of the stream if it has ended."""
+    def _reply(self, sequence: int) -> Any:
+        """The next reply to a command; the error of the stream if it has ended."""
         if self._unit.awaits_begin:
-            self._unit.accept(self._next(), 1)
-        return self._next()
+            self._unit.accept(self._next(1), 1)
+        return self._next(sequence)
 
-    def _next(self) -> Any:
+    def _next(self, sequence: int) -> Any:
+        limit = self._unit.reply_limit(sequence)
+        if limit is None:
+            return self._wait()
+        wait = reply_timer.start(limit, self._call)
+        try:
+            reply = self._wait()
+        except Error:
+            if not reply_timer.stop(wait):
+                raise self._unit.late() from None
+            raise
+        except BaseException:
+            reply_timer.stop(wait)
+            raise
+        reply_timer.stop(wait)
+        return reply
+
+    def _wait(self) -> Any:
         self._awaited += 1
         try:
             reply = next(self._call)
@@ -284,9 +302,9 @@ class Transaction:
 
     def _result(self, sequence: int) -> Result:
         reader = self._unit.parts(sequence)
-        parts = [reader.accept(self._reply())]
+        parts = [reader.accept(self._reply(sequence))]
         while reader.summary is None:
-            parts.append(reader.accept(self._reply()))
+            parts.append(reader.accept(self._reply(sequence)))
         return reader.result(parts)
 
     def _skip(self, waiting: Iterable[int]) -> None:

@@ -5,14 +5,16 @@ The connections for threads and for asyncio send what `request` makes, and give 
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Tuple
+from collections import deque
+from typing import Any, Deque, List, Mapping, Optional, Tuple
 
 import grpc
 
 from .. import _proto
 from .._errors import Error, InterfaceError, Outcome, TransportError
 from . import _failures
-from ._options import key_of
+from ._options import key_of, seconds
+from ._reply_timer import with_grace
 from ._result import Result, Summary, result_of
 from ._rows import NO_COLUMNS, Shape, shape_of
 
@@ -31,7 +33,7 @@ LIVE = ("begun", "open", "failed")
 class Unit:
     """An interactive transaction, as the client knows it."""
 
-    def __init__(self, options: Mapping[str, Any], planner: Any) -> None:
+    def __init__(self, options: Mapping[str, Any], planner: Any, begin_timeout: Optional[float] = None) -> None:
         #: new, begun (its reply was not read), open, failed, committed, rolled back or lost
         self.state = "new"
         self.reads = bool(options.get("read_only"))
@@ -39,6 +41,11 @@ class Unit:
         self.planner = planner
         self.error: Optional[Error] = None
         self._sequence = 0
+        # The time for each reply that is to come: of a command with options, and of all others.
+        self._limits: Deque[Tuple[int, Optional[float]]] = deque()
+        self._reply_timeout = seconds(options.get("reply_timeout"))
+        #: the time for the begin, which also waits for a server; None for no limit
+        self.begin_timeout = begin_timeout if self._reply_timeout is None else self._reply_timeout
         #: True when `cancel` has ended it: a block does not end as if it had committed
         self.is_cancelled = False
         self._is_ending = False
@@ -63,7 +70,29 @@ class Unit:
             raise InterfaceError("the transaction has begun already")
         self._is_ending = self._is_ending or "commit" in command
         self._sequence += 1
+        self._limits.append((self._sequence, self._limit(command)))
         return _proto.TransactRequest(sequence=self._sequence, **command), self._sequence
+
+    def _limit(self, command: Mapping[str, Any]) -> Optional[float]:
+        """The time for the reply to a command, as its caller has given it."""
+        if "begin" in command:
+            return self.begin_timeout
+        options = getattr(next(iter(command.values())), "options", None)
+        if options is None or not options.HasField("timeout"):
+            return self._reply_timeout
+        return float(options.timeout.seconds + options.timeout.nanos / 1e9)
+
+    def reply_limit(self, sequence: int) -> Optional[float]:
+        """The time for the reply to a command, or to the oldest one (0), by the client's own clock, in seconds; None for no limit.
+
+        Commands without a time of their own that were sent with a statement, as its savepoint, have the statement's.
+        """
+        while self._limits and self._limits[0][0] < sequence:
+            self._limits.popleft()
+        found = self._limits[0][1] if self._limits else None
+        if found is None:
+            found = max((limit for _, limit in self._limits if limit is not None), default=None)
+        return None if found is None else with_grace(found)
 
     def accept(self, reply: Any, sequence: int) -> Any:
         """The content of a reply; raises the error that it has."""
@@ -99,6 +128,21 @@ class Unit:
             self.error = TransportError("the server ended the transaction without a word", outcome=self._outcome())
         else:
             self.error = _failures.of_rpc(error, reads=self.reads or not self._is_ending)
+        return self.error
+
+    def late(self) -> Error:
+        """The error of a reply that did not come within the client's time: the call is cancelled, which rolls back."""
+        self.state = "lost"
+        self._reading = None
+        outcome = self._outcome()
+        hint = "The transaction is rolled back." if outcome is Outcome.NOT_APPLIED else "It may be committed or not."
+        self.error = _failures.TransportDeadline(
+            "the server did not reply in time",
+            reason="DEADLINE",
+            outcome=outcome,
+            code=grpc.StatusCode.DEADLINE_EXCEEDED,
+            hint=hint,
+        )
         return self.error
 
     def interrupted(self, what: str) -> Error:

@@ -20,6 +20,13 @@ def raise_unless_cancelled(error: Error) -> None:
         raise error from None
 
 
+def raise_unless_cancelling(error: Error) -> None:
+    """Raises the error, unless the running task is known to be cancelled, which Python tells since 3.11."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    if cancelling is None or not cancelling():
+        raise error from None
+
+
 def cancel_later(call: Any, loop: Optional[asyncio.AbstractEventLoop]) -> None:
     """Cancels a call whose owner is garbage, perhaps in another thread than that of its loop."""
     if call is not None and loop is not None and not loop.is_closed():

@@ -18,7 +18,7 @@ from .._client._forks import forks
 from .._client._messages import ASKING, KnownLimits, Limits
 from .._client._methods import Methods
 from .._client._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
-from .._errors import Error, InterfaceError, Outcome
+from .._errors import Error, InterfaceError, Outcome, TransportError
 from ._attempts import Attempt, attempts
 from ._cancelled import raise_unless_cancelled
 from ._listen import Listener
@@ -50,6 +50,7 @@ class Connection(Caller):
         self._bound: Any = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._is_closed = False
+        self._is_reachable = False
 
     @property
     def _methods(self) -> Methods:
@@ -59,7 +60,7 @@ class Connection(Caller):
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             forks.opens()
-            self._loop = loop
+            self._loop, self._is_reachable = loop, False
             if self.target.secure:
                 self._channel = grpc.aio.secure_channel(
                     self.target.address, self.target.credentials(), self.channel_options
@@ -141,8 +142,8 @@ class Connection(Caller):
         clock = self.clock(options, None)
         while True:
             call = self._methods.CopyIn(
+                metadata=await self._metadata(clock.remaining()),
                 timeout=clock.timeout(first.start.options),
-                metadata=await self._metadata(),
                 wait_for_ready=self.wait_for_ready,
             )
             try:
@@ -208,10 +209,13 @@ class Connection(Caller):
     def _is_over(self) -> bool:
         return self._is_closed or self._shared is not None and self._shared._is_closed
 
-    async def _metadata(self) -> Any:
+    async def _metadata(self, limit: Optional[float]) -> Any:
+        """The headers of a call; waits for the server before, where calls wait for it, within this time or the connection's."""
         token = self.target.token
         if self._is_over:
             raise InterfaceError("the connection is closed")
+        if self.wait_for_ready:
+            await (self._shared or self)._await_server(self.target.timeout if limit is None else limit)
         if token is None:
             return self.target.metadata or None
         if not isinstance(token, str):
@@ -219,8 +223,22 @@ class Connection(Caller):
             token = str(await found if inspect.isawaitable(found) else found)
         return (*self.target.metadata, _target.bearer(token))
 
+    async def _await_server(self, limit: Optional[float]) -> None:
+        """Waits for the first connection: by its own error a call cannot tell that it was not sent for want of one."""
+        _ = self._methods  # opens the channel
+        if not self._is_reachable:
+            try:
+                await asyncio.wait_for(self._channel.channel_ready(), limit)
+            except asyncio.TimeoutError:
+                assert limit is not None
+                raise _failures.unreachable(limit) from None
+            self._is_reachable = True
+
     def _failure(self, error: Any, reads: bool) -> Error:
-        return _failures.of_rpc(error, reads)
+        failure = _failures.of_rpc(error, reads)
+        if isinstance(failure, TransportError):
+            (self._shared or self)._is_reachable = False
+        return failure
 
     async def _unary(
         self, method: Any, request: Any, options: Any, timed: Any, safety: Optional[Safety] = None
@@ -232,8 +250,8 @@ class Connection(Caller):
             try:
                 return await method(
                     request,
+                    metadata=await self._metadata(clock.remaining()),
                     timeout=clock.timeout(timed),
-                    metadata=await self._metadata(),
                     wait_for_ready=self.wait_for_ready,
                 )
             except grpc.RpcError as error:

@@ -28,8 +28,8 @@ class Listener:
         if self._call is None:
             self._call = connection._methods.Listen(
                 self._request,
+                metadata=await connection._metadata(self._timeout),
                 timeout=self._timeout,
-                metadata=await connection._metadata(),
                 wait_for_ready=connection.wait_for_ready,
             )
         try:

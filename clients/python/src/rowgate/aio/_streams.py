@@ -135,8 +135,8 @@ class Stream(RowStream):
         while True:
             self._call = getattr(self._connection._methods, self._method)(
                 self._request,
+                metadata=await self._connection._metadata(self._clock.remaining()),
                 timeout=self._clock.timeout(self._options()),
-                metadata=await self._connection._metadata(),
                 wait_for_ready=self._connection.wait_for_ready,
             )
             try:
@@ -281,11 +281,12 @@ class TransactionStream(RowStream):
     def __init__(self, transaction: Transaction, query: Any) -> None:
         self._transaction = transaction
         self._query = query
+        self._sequence = 0
         self._parts: Any = None
         self._first: Any = None
 
     async def _read(self) -> Any:
-        return self._parts.accept(await self._transaction._reply())
+        return self._parts.accept(await self._transaction._reply(self._sequence))
 
     def _opened(self) -> Any:
         if self._parts is None or self._parts.shape is None:
@@ -294,7 +295,8 @@ class TransactionStream(RowStream):
 
     async def _begun(self) -> Any:
         if self._parts is None:
-            self._parts = self._transaction._unit.parts(await self._transaction._send(query=self._query))
+            self._sequence = await self._transaction._send(query=self._query)
+            self._parts = self._transaction._unit.parts(self._sequence)
             self._first = await self._read()
         return self._parts
 

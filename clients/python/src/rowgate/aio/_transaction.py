@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generator, Iterable, List, Mapping, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generator, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import grpc
 from grpc.aio import EOF
@@ -15,7 +16,7 @@ from .._client._result import BatchResult, Result, results_in_transaction
 from .._client._transaction import Command, Statement, command_message, unless_failed
 from .._client._unit import LIVE, Unit
 from .._errors import Error, InterfaceError
-from ._cancelled import cancel_later, raise_unless_cancelled
+from ._cancelled import cancel_later, raise_unless_cancelled, raise_unless_cancelling
 from ._many import run_many
 from ._streams import TransactionStream
 from ._write import is_written
@@ -44,13 +45,14 @@ class Transaction:
         self._options = options
         self._begin = _options.begin_command(connection.database, options, connection.tag)
         self._clock = connection.clock(options, None)
-        self._unit = Unit(options, connection.planner)
+        self._unit = Unit(options, connection.planner, connection.target.timeout)
         self._call: Any = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._awaited = 0
         self._savepoints = 0
         self._left: Optional[TransactionStream] = None
         self._has_begun = False
+        self._is_late = False
 
     @property
     def state(self) -> str:
@@ -79,7 +81,7 @@ class Transaction:
             if pause is None:
                 raise failure
             await asyncio.sleep(pause)
-            self._unit = Unit(self._options, self._connection.planner)
+            self._unit = Unit(self._options, self._connection.planner, self._connection.target.timeout)
 
     def _check_new(self) -> None:
         """Refuses a second begin, also one of another task while the first one waits."""
@@ -90,8 +92,8 @@ class Transaction:
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._call = self._connection._methods.Transact(
+            metadata=await self._connection._metadata(self._clock.remaining() or self._unit.begin_timeout),
             timeout=self._clock.remaining(),
-            metadata=await self._connection._metadata(),
             wait_for_ready=self._connection.wait_for_ready,
         )
 
@@ -162,7 +164,7 @@ class Transaction:
         try:
             if kind == "execute":
                 return await self._result(sequence)
-            self._unit.accept(await self._reply(), sequence)
+            self._unit.accept(await self._reply(sequence), sequence)
         except Error as error:
             if self._unit.state == "lost":
                 raise
@@ -246,16 +248,35 @@ class Transaction:
             await left.close()
         request, sequence = self._unit.request(**command)
         self._awaited += 1
-        try:
-            await is_written(self._call, request)  # if not, the replies before the end and its status are still to be read
-        except asyncio.CancelledError:
-            self._cancelled()
-            raise
+        with self._limited(self._unit.reply_limit(0)):
+            try:
+                await is_written(self._call, request)  # if not, the replies before the end and its status are still to be read
+            except asyncio.CancelledError:
+                self._cancelled()
+                raise
         self._awaited -= 1
         return sequence
 
+    @contextmanager
+    def _limited(self, limit: Optional[float]) -> Iterator[None]:
+        """Cancels the call when what is awaited within takes longer."""
+        if limit is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(limit, self._expire)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self._is_late = True
+        self._call.cancel()
+
     def _cancelled(self) -> None:
-        """The task was cancelled while it waited, or `cancel` or the connection's `close` was called meanwhile."""
+        """The task was cancelled while it waited, or the reply is late, or `cancel` or the connection's `close` was called."""
+        if self._is_late:
+            raise_unless_cancelling(self._unit.late())
         is_ours = self._unit.state not in (*LIVE, "new") or self._connection._is_over
         self._break()
         if is_ours:
@@ -263,20 +284,23 @@ class Transaction:
 
     async def _ask(self, **command: Any) -> Any:
         sequence = await self._send(**command)
-        return self._unit.accept(await self._reply(), sequence)
+        return self._unit.accept(await self._reply(sequence), sequence)
 
-    async def _reply(self) -> Any:
-        """The next reply; the error of the stream if it has ended."""
+    async def _reply(self, sequence: int) -> Any:
+        """The next reply to a command; the error of the stream if it has ended."""
         if self._unit.awaits_begin:
-            self._unit.accept(await self._next(), 1)
-        return await self._next()
+            self._unit.accept(await self._next(1), 1)
+        return await self._next(sequence)
 
-    async def _next(self) -> Any:
+    async def _next(self, sequence: int) -> Any:
         self._awaited += 1
         try:
-            reply = await self._call.read()
+            with self._limited(self._unit.reply_limit(sequence)):
+                reply = await self._call.read()
         except grpc.RpcError as error:
             self._awaited = 0
+            if self._is_late:
+                raise self._unit.late() from None
             raise self._unit.ended(error) from None
         except asyncio.CancelledError:
             self._cancelled()
@@ -288,9 +312,9 @@ class Transaction:
 
     async def _result(self, sequence: int) -> Result:
         reader = self._unit.parts(sequence)
-        parts = [reader.accept(await self._reply())]
+        parts = [reader.accept(await self._reply(sequence))]
         while reader.summary is None:
-            parts.append(reader.accept(await self._reply()))
+            parts.append(reader.accept(await self._reply(sequence)))
         return reader.result(parts)
 
     async def __aenter__(self) -> Transaction:

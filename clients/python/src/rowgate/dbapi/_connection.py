@@ -321,6 +321,8 @@ class Connection(Statements, SessionModes):
             options["tag"] = self._settings.tag
         if self._settings.settings:
             options["settings"] = dict(self._settings.settings)
+        if self._settings.timeout is not None:
+            options["reply_timeout"] = self._settings.timeout
         self._key = uuid.uuid4().hex if self._settings.commit_keys and "read_only" not in options else None
         if self._key is not None:
             options["key"] = self._key
