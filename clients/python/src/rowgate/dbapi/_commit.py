@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
@@ -56,6 +57,14 @@ def _not_applied(error: errors.Error) -> errors.Error:
         code=error.code,
         hint="run the transaction again from its beginning",
     )
+
+
+def failed(cause: errors.Error) -> errors.Error:
+    """The error of a commit behind a statement that has failed: the statement's own, as nothing else tells why."""
+    error = copy.copy(cause)
+    error.message = f"nothing is committed, as a statement of the transaction has failed: {cause.message}"
+    error.outcome, error.retry_after, error.failed_statement = errors.Outcome.NOT_APPLIED, None, None
+    return error
 
 
 def lost(cause: errors.Error) -> errors.Error:

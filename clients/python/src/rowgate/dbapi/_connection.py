@@ -74,10 +74,14 @@ class Connection(Statements, SessionModes):
         if self._savepoints is None:
             self._savepoints = backend != "postgres"
         self._transaction: Optional[Any] = None
+        # Statements belong to a transaction in autocommit, too: behind BEGIN, and in `with connection`, of which this many are open.
         self._explicit = False
+        self._blocks = 0
         self._key: Optional[str] = None
         self._streamed: Optional[StreamedRows] = None
         self._lost: Optional[errors.Error] = None
+        # What the last failed statement of the transaction raised.
+        self._failure: Optional[errors.Error] = None
         self._closed = False
 
     # PEP 249
@@ -100,7 +104,11 @@ class Connection(Statements, SessionModes):
             transaction = self._transaction
             if transaction is not None:
                 self._end_stream("the transaction was committed")
+                failure = self._failure if transaction.state == "failed" else None
                 self._end()
+                if failure is not None:
+                    commits.roll_back(transaction)
+                    raise commits.failed(failure) from failure
                 self._commit(transaction)
             self._end()
 
@@ -129,14 +137,24 @@ class Connection(Statements, SessionModes):
                 self._database.close()
 
     def __enter__(self) -> Connection:
+        """A block is one transaction, also in autocommit, as with psycopg2."""
+        with self._lock:
+            self._check_open()
+            self._blocks += 1
+            self._explicit = True
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         """Commits, or rolls back after an error; the connection stays open, as with psycopg2 and sqlite3."""
-        if kind is None:
-            self.commit()
-        elif not self._closed:
-            self.rollback()
+        with self._lock:
+            self._blocks -= 1
+            try:
+                if kind is None:
+                    self.commit()
+                elif not self._closed:
+                    self.rollback()
+            finally:
+                self._explicit = self._blocks > 0 or self.in_transaction and self._explicit
 
     # Beyond PEP 249
 
@@ -260,7 +278,7 @@ class Connection(Statements, SessionModes):
 
         The server must allow the setting; it is asked at once. False for all other statements.
         """
-        if self.backend != "postgres" or not self._settings.autocommit or self.in_transaction:
+        if self.backend != "postgres" or not self._settings.autocommit or self._explicit or self.in_transaction:
             return False
         settings = self._settings.with_set(sql)
         if settings is None:
@@ -332,8 +350,8 @@ class Connection(Statements, SessionModes):
         return transaction
 
     def _end(self) -> None:
-        self._transaction = self._streamed = self._lost = self._next_modes = None
-        self._explicit = self._stream_is_guarded = False
+        self._transaction = self._streamed = self._lost = self._failure = self._next_modes = None
+        self._explicit, self._stream_is_guarded = self._blocks > 0, False
 
     def _finish_stream(self) -> None:
         with self._reading():
@@ -369,6 +387,9 @@ class Connection(Statements, SessionModes):
             self._transaction = self._streamed = None
             self._stream_is_guarded = False
             self._lost = error
-        elif self._transaction.state == "failed" and self._stream_is_guarded:
-            self._stream_is_guarded = False
-            commits.run(self._transaction, [("rollback_to", SAVEPOINT), ("release", SAVEPOINT)])
+        elif self._transaction.state == "failed":
+            if error.reason != "TRANSACTION_ABORTED":
+                self._failure = error
+            if self._stream_is_guarded:
+                self._stream_is_guarded = False
+                commits.run(self._transaction, [("rollback_to", SAVEPOINT), ("release", SAVEPOINT)])
