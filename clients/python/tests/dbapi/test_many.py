@@ -179,3 +179,14 @@ def test_rows_with_texts_of_their_own_are_told_apart(connect: Connect, table: st
     assert cursor.rowcount == sum(n % 3 + 1 for n in range(50))
     cursor.executemany(f"select id from {table} where id = %s", [(n,) for n in range(50)])
     mine.rollback()
+
+
+def test_each_row_is_what_it_is_alone(connect: Connect, table: str, backend: str) -> None:
+    if backend == "mysql":
+        pytest.skip("its division of integers is exact")
+    cursor = connect().cursor()
+    rows: list[tuple[Any, ...]] = [("a", 1), (5, 2), (uuid.UUID(int=7), 3)]
+    cursor.executemany(f"insert into {table} (name, id) values (%s, %s)", rows if backend == "postgres" else rows[:2])
+    cursor.executemany(f"update {table} set name = name || '/' || (%s / 2) where id = %s", [(1, 1), (1.0, 2)])
+    cursor.execute(f"select name from {table} where id < 3 order by id")
+    assert [name for (name,) in cursor.fetchall()] == ["a/0", "5/0.5"]

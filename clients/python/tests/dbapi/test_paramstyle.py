@@ -83,8 +83,15 @@ def test_postgresql_gets_the_type_of_the_value(value: Any, written: str) -> None
 
 def test_many_rows_share_the_widest_integer() -> None:
     assert common([1, None, 1 << 40]) == "int8"
-    assert common([1, "one"]) == ""
     assert common([None, None]) == ""
+    assert common([1.5, None]) == "float8"
+
+
+def test_other_types_are_shared_where_each_value_means_the_same() -> None:
+    decimals, floats = [1, decimal.Decimal("1.5")], [1, 1.5]
+    assert [common(decimals, True), common(floats, True)] == ["numeric", "float8"]
+    assert [common(decimals), common(floats), common([1 << 60, 1.5], True)] == [None, None, None]
+    assert [common([1, "one"], True), common(["one", datetime.date(2026, 1, 1)])] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +113,4 @@ def test_numbers_get_the_types_of_their_values_where_they_have_none(operation: s
 
 def test_question_marks_are_numbered_for_sqlite() -> None:
     assert bind_numbered("select ?, '?', ? -- ?", (1, 2), uncast, True) == ("select $1, '?', $2 -- ?", (1, 2))
+    assert bind_numbered("select ?2, ?1, ?, ?12", (1,) * 12, uncast, True)[0] == "select $2, $1, $3, $12"

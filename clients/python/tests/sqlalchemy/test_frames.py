@@ -39,9 +39,19 @@ def test_a_duplicate_is_told_as_one(engine: Engine) -> None:
 
 def test_a_large_frame_is_read_and_streamed(engine: Engine) -> None:
     frame = pandas.DataFrame({"id": range(12000), "name": "x"})
-    frame.to_sql("framed", engine, if_exists="append", index=False)
+    assert frame.to_sql("framed", engine, if_exists="append", index=False) == 12000
     assert len(pandas.read_sql("select * from framed", engine)) == 12000
     with engine.connect() as connection:
         chunks = pandas.read_sql("select * from framed", connection.execution_options(stream_results=True), chunksize=5000)
         assert [len(chunk) for chunk in chunks] == [5000, 5000, 2000]
         assert connection.scalar(text("select count(*) from framed")) == 12000
+
+
+def test_the_rows_of_a_long_insert_are_counted_together(engine: Engine) -> None:
+    with engine.begin() as connection:
+        result = connection.execute(framed.insert(), [{"id": number, "name": "x"} for number in range(2500)])
+        assert result.rowcount == 2500
+        if engine.dialect.insert_executemany_returning:
+            rows = [{"id": number, "name": "x"} for number in range(2500, 5000)]
+            returned = connection.execute(framed.insert().returning(framed.c.id), rows)
+            assert len(returned.all()) == 2500

@@ -50,7 +50,7 @@ def type_of(value: Any) -> str:
     if isinstance(value, datetime.time):
         return "time" if value.tzinfo is None else "timetz"
     if isinstance(value, list):
-        element = common(_leaves(value))
+        element = common(_leaves(value), exact=True)
         return f"{element}[]" if element else ""
     return next((name for kind, name in _TYPES if isinstance(value, kind)), "")
 
@@ -78,19 +78,22 @@ def cast_mysql(value: Any) -> str:
     return ""
 
 
-def common(values: Iterable[Any]) -> Optional[str]:
-    """One type for all values: the widest of their integers, float8 where floats and integers that it holds are mixed, else the one
-    that they share; empty where their place decides. None: there is none, and each value needs its own."""
+def common(values: Iterable[Any], exact: bool = False) -> Optional[str]:
+    """One type for all values: the one that they share, or the widest of their integers; empty where their place decides. None: there
+    is none, and each value needs its own.
+
+    `exact` says that their place takes numbers of all types as what they are, as a column does. A computation does not: 1 / 2 is
+    0, and 1.0 / 2 is not. There integers and decimals share numeric, and floats and integers that a float holds float8.
+    """
     given = [value for value in values if value is not None]
     names = {type_of(value) for value in given}
     if len(names) < 2:
         return names.pop() if names else ""
-    if names <= _WIDTHS.keys():
+    if names <= {name for name, _ in _INTEGERS} or exact and names <= _WIDTHS.keys():
         return max(names, key=_WIDTHS.__getitem__)
-    if "float8" not in names:
-        return ""
-    is_exact = names <= {"int2", "int4", "int8", "float8"} and all(abs(value) < _EXACT for value in given if isinstance(value, int))
-    return "float8" if is_exact else None
+    if not exact or not names <= {"int2", "int4", "int8", "float8"}:
+        return None
+    return "float8" if all(abs(value) < _EXACT for value in given if isinstance(value, int)) else None
 
 
 def _leaves(values: list[Any]) -> Iterable[Any]:

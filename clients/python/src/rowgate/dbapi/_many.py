@@ -106,7 +106,8 @@ def _bind_all(connection: Connection, operation: str, parameters: list[Any]) -> 
     # One cast for each place, wide enough for all rows. Values that are tuples are placeholders of their own.
     if len({sql for sql, _ in plain}) > 1:
         return [bind(row, casts.cast) for row in parameters]
-    names = [casts.common(column) for column in zip(*(values for _, values in plain))]
+    exact = _packed.parse(plain[0][0]) is not None
+    names = [casts.common(column, exact) for column in zip(*(values for _, values in plain))]
     if None in names:
         return [bind(row, casts.cast) for row in parameters]
     sql, _ = paramstyles.bind_numbered(plain[0][0], names, lambda name: f"{{}}::{name}" if name else "", False)

@@ -89,7 +89,7 @@ def bind(operation: str, parameters: Optional[Parameters], cast: Cast) -> tuple[
 # What is text, a name or a comment is left alone; then `$1` with or without a cast, and `?`.
 _TOKENS = re.compile(
     r"""(?:\b[eE]'(?:[^'\\]|\\.|'')*') | '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | --[^\n]* | /\*.*?\*/
-      | \$(?P<tag>[^\W\d]?\w*)\$.*?\$(?P=tag)\$ | (?P<number>(?<!\w)\$\d+)(?P<cast>\s*::)? | (?P<mark>\?)""",
+      | \$(?P<tag>[^\W\d]?\w*)\$.*?\$(?P=tag)\$ | (?P<number>(?<!\w)\$\d+)(?P<cast>\s*::)? | (?P<mark>\?\d*)""",
     re.DOTALL | re.VERBOSE,
 )
 
@@ -106,7 +106,7 @@ class Numbered(NamedTuple):
 @lru_cache(maxsize=1024)
 def parse_numbered(operation: str) -> Numbered:
     """Finds the placeholders `$1`, `$2` … of a text, and those that `?` would be."""
-    texts, numbers, marked, marks, end, has_numbers = [], [], [], 0, 0, False
+    texts, numbers, marked, largest, end, has_numbers = [], [], [], 0, 0, False
     written = 0
     for token in _TOKENS.finditer(operation):
         if token["number"]:
@@ -116,8 +116,10 @@ def parse_numbered(operation: str) -> Numbered:
                 end = token.end()
                 numbers.append(int(token["number"][1:]))
         elif token["mark"]:
-            marks += 1
-            marked.append(f"{operation[written : token.start()]}${marks}")
+            # As in SQLite: `?5` is the fifth, and `?` the one behind the largest before it.
+            number = int(token["mark"][1:] or largest + 1)
+            largest = max(largest, number)
+            marked.append(f"{operation[written : token.start()]}${number}")
             written = token.end()
     return Numbered((*texts, operation[end:]), tuple(numbers), has_numbers, "".join((*marked, operation[written:])))
 

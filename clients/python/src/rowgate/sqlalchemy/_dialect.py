@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from sqlalchemy import pool
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import ExecuteStyle
 
 from .. import dbapi
 from ..dbapi._connection import Connection
@@ -98,6 +99,13 @@ class RowgateDialect:
         dbapi_connection.ping()
         return True
 
+    def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Optional[Any] = None) -> None:
+        """Runs a statement. The rows of an INSERT that SQLAlchemy sends as several statements are counted together."""
+        super().do_execute(cursor, statement, parameters, context)  # type: ignore[misc]
+        if getattr(context, "execute_style", None) is ExecuteStyle.INSERTMANYVALUES:
+            context.written += max(cursor.rowcount, 0)
+            cursor.rowcount = context.written
+
     def get_driver_connection(self, connection: Connection) -> Any:
         return connection.driver_connection
 
@@ -142,6 +150,9 @@ class RowgateDialect:
 
 class RowgateExecutionContext:
     """Streams are cursors with a name."""
+
+    # The rows that the statements of one INSERT have written so far.
+    written = 0
 
     def create_server_side_cursor(self) -> Any:
         return self._dbapi_connection.cursor("stream")  # type: ignore[attr-defined]
