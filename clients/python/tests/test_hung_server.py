@@ -28,6 +28,7 @@ def server(own_server: Server) -> Iterator[Server]:
 def stop(server: Server) -> None:
     """Stops the server in the middle of what it does."""
     os.kill(server.process.pid, signal.SIGSTOP)
+    os.waitpid(server.process.pid, os.WUNTRACED)  # all of its threads stand still
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import Any, Callable
 
 import pytest
@@ -276,6 +277,21 @@ def test_arguments_come_in_the_forms_of_psycopg2(address: str) -> None:
         cursor.execute("select 1")
         assert cursor.fetchone() == (1,)
         connection.close()
+
+
+def test_options_of_a_url_are_switches_and_numbers(address: str) -> None:
+    options = "tls=false&autocommit=true&readonly=0&timeout=7&retries=2&wait_for_ready=false&commit_keys=no&isolation_level=serializable"
+    with closing(dbapi.connect(f"rowgate://{address}?{options}")) as connection:
+        assert (connection.autocommit, connection.readonly, connection.isolation_level) == (True, False, "SERIALIZABLE")
+        target = connection.driver_connection.target
+        assert (target.secure, target.retries, connection.driver_connection.wait_for_ready) == (False, 2, None)
+        assert connection._settings.timeout == 7.0
+        assert connection.cursor().execute("select 1").fetchone() == (1,)
+    with closing(dbapi.connect(f"rowgate://{address}?autocommit=true", autocommit=False)) as connection:
+        assert connection.autocommit is False
+    for options, message in (("tls=maybe", "tls is 'maybe'"), ("timeout=soon", "timeout is 'soon'"), ("autocommit=", "autocommit is ''")):
+        with pytest.raises(dbapi.InterfaceError, match=message):
+            dbapi.connect(f"rowgate://{address}?{options}")
 
 
 def test_a_float_of_32_bits_has_the_digits_that_it_was_written_with(connect: Connect, backend: str) -> None:

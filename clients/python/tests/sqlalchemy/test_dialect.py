@@ -38,7 +38,7 @@ def test_a_dialect_has_the_name_of_its_database(name: str, database: str, driver
 
 
 def test_a_url_has_the_options_of_connect() -> None:
-    url = make_url("rowgate+postgresql://:s3cret@db:1234/shop?timeout=2.5&tls=true&tag=orders&settings.search_path=app")
+    url = make_url("rowgate+postgresql://:s3cret@db:1234/shop?timeout=2.5&tls=true&wait_for_ready=false&tag=orders&settings.search_path=app")
     _, options = url.get_dialect()().create_connect_args(url)
     assert options == {
         "host": "db",
@@ -47,6 +47,7 @@ def test_a_url_has_the_options_of_connect() -> None:
         "database": "shop",
         "timeout": 2.5,
         "tls": True,
+        "wait_for_ready": False,
         "tag": "orders",
         "settings": {"search_path": "app"},
     }

@@ -28,14 +28,14 @@ def connect(
     password: Optional[str] = None,
     token: Optional[str] = None,
     backend: Optional[str] = None,
-    autocommit: bool = False,
+    autocommit: Optional[bool] = None,
     isolation_level: Optional[str] = None,
-    readonly: bool = False,
-    deferrable: bool = False,
-    paramstyle: str = "pyformat",
+    readonly: Optional[bool] = None,
+    deferrable: Optional[bool] = None,
+    paramstyle: Optional[str] = None,
     timeout: Optional[float] = None,
-    outcome_timeout: float = 10.0,
-    commit_keys: bool = False,
+    outcome_timeout: Optional[float] = None,
+    commit_keys: Optional[bool] = None,
     tag: Optional[str] = None,
     settings: Optional[Mapping[str, str]] = None,
     json_loads: Optional[Callable[[str], Any]] = None,
@@ -53,21 +53,26 @@ def connect(
     del user
     given = _parse(dsn) if dsn else {}
     named = {"host": host, "port": port, "database": database or dbname, "token": token or password}
-    given.update({name: value for name, value in named.items() if value is not None}, **options)
+    modes_named = {"isolation_level": isolation_level, "readonly": readonly, "deferrable": deferrable}
+    own_named = {
+        "autocommit": autocommit,
+        "paramstyle": paramstyle,
+        "timeout": timeout,
+        "outcome_timeout": outcome_timeout,
+        "commit_keys": commit_keys,
+        "tag": tag,
+        "settings": settings,
+        "json_loads": json_loads,
+        "statement_savepoints": statement_savepoints,
+    }
+    every = {**named, **modes_named, **own_named, "backend": backend}
+    given.update({name: value for name, value in every.items() if value is not None}, **options)
     address = f"{given.pop('host', '127.0.0.1')}:{given.pop('port', DEFAULT_PORT)}"
     name = given.pop("database", "")
-    own = Settings(
-        autocommit=autocommit,
-        paramstyle=paramstyle,
-        timeout=timeout,
-        outcome_timeout=outcome_timeout,
-        commit_keys=commit_keys,
-        tag=tag,
-        settings=settings or {},
-        json_loads=json_loads,
-        statement_savepoints=statement_savepoints,
-    )
-    modes = TransactionModes(level(isolation_level), readonly, deferrable)
+    own = Settings(**{option: given.pop(option) for option in own_named if option in given})
+    modes = TransactionModes(**{option: given.pop(option) for option in modes_named if option in given})
+    modes.isolation_level = level(modes.isolation_level)
+    backend = given.pop("backend", None)
     opened: Connection = given.pop("opener", _open)(address, name, backend, own, modes, given)
     return opened
 
@@ -94,6 +99,32 @@ def _backend(address: str, name: str, options: Mapping[str, Any]) -> str:
     return str(info.databases[wanted].backend)
 
 
+# The options of texts that are no texts.
+_NUMBERS = {"timeout": float, "outcome_timeout": float, "retries": int}
+_SWITCHES = frozenset("autocommit readonly deferrable commit_keys statement_savepoints tls wait_for_ready".split())
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def typed(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The options of a DSN or URL, with the types that `connect` takes. `settings.NAME` is a setting of PostgreSQL's."""
+    options: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name.startswith("settings."):
+            options.setdefault("settings", {})[name.partition(".")[2]] = text
+        elif name in _SWITCHES:
+            if text.lower() not in _BOOLEANS:
+                raise errors.InterfaceError(f"the option {name} is {text!r}: write true or false")
+            options[name] = _BOOLEANS[text.lower()]
+        elif name in _NUMBERS:
+            try:
+                options[name] = _NUMBERS[name](text)
+            except ValueError:
+                raise errors.InterfaceError(f"the option {name} is {text!r}, which is no number") from None
+        else:
+            options[name] = text
+    return options
+
+
 def _parse(dsn: str) -> dict[str, Any]:
     if "://" in dsn:
         return _parse_url(dsn)
@@ -104,7 +135,7 @@ def _parse(dsn: str) -> dict[str, Any]:
         if "password" in words:
             words["token"] = words.pop("password")
         words.pop("user", None)
-        return words
+        return typed(words)
     return _parse_url(f"rowgate://{dsn}")
 
 
@@ -114,7 +145,7 @@ def _parse_url(text: str) -> dict[str, Any]:
         raise errors.InterfaceError(
             f"the DSN begins with {url.scheme}://, which is no server of Rowgate: write rowgate://HOST:PORT/DATABASE"
         )
-    given: dict[str, Any] = dict(parse_qsl(url.query))
+    given = typed(dict(parse_qsl(url.query, keep_blank_values=True)))
     parts = {"host": url.hostname, "port": url.port, "database": url.path.strip("/")}
     given.update({name: value for name, value in parts.items() if value})
     secret = url.password or url.username

@@ -10,13 +10,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
 from .. import dbapi
+from ..dbapi._connect import typed
 from ..dbapi._connection import Connection
-
-# Arguments of dbapi.connect that a URL has as text.
-_NUMBERS = ("timeout", "outcome_timeout")
-_SWITCHES = ("autocommit", "readonly", "deferrable", "statement_savepoints", "commit_keys", "tls")
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
 
 # Tables that a server has in a database for its own work: Alembic's autogenerate would drop what the program's metadata has not.
 _OF_THE_SERVER = frozenset(("rowgate_idempotency", "rowgate_migrations"))
@@ -72,19 +67,8 @@ class RowgateDialect:
         `settings.NAME=VALUE` is a setting of PostgreSQL's for each transaction.
         """
         options = url.translate_connect_args(username="user")
-        settings: dict[str, str] = {}
-        for name, value in url.query.items():
-            text = value if isinstance(value, str) else value[-1]
-            if name.startswith("settings."):
-                settings[name.partition(".")[2]] = text
-            elif name in _NUMBERS:
-                options[name] = float(text)
-            elif name in _SWITCHES and text.lower() in _BOOLEANS:
-                options[name] = _BOOLEANS[text.lower()]
-            else:
-                options[name] = text
-        if settings:
-            options["settings"] = settings
+        texts = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+        options.update(typed(texts))
         return (), options
 
     def is_disconnect(self, error: Any, connection: Optional[Any], cursor: Optional[Any]) -> bool:
