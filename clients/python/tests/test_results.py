@@ -1,12 +1,13 @@
 """Rows and results."""
 
 import pickle
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 import rowgate
-from rowgate import _proto
+from rowgate import _proto, aio
 from rowgate._client._rows import Row, row_class
 from rowgate._client._stream import StreamParts
 from rowgate._values._decode import plan
@@ -161,3 +162,33 @@ def test_arrow_types_are_those_of_the_servers_streams(postgres: rowgate.Connecti
     assert [(field.name, field.type) for field in ours.schema] == [(field.name, field.type) for field in theirs.schema]
     with pytest.raises(rowgate.NotInArrow, match="column"):
         postgres.query("select date 'infinity' as d").to_arrow()
+
+
+def test_frames_keep_all_digits(postgres: rowgate.Connection) -> None:
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    sql = (
+        "select n::numeric + 0.1 as n, case n when 1 then 9007199254740993 end as i, n::int as j, n * interval '36 hours' as d,"
+        " interval '1 day' as d from generate_series(1, 2) n"
+    )
+    streamed, queried = postgres.stream(sql).to_pandas(), postgres.query(sql).to_pandas()
+    with postgres.transaction() as tx:
+        pandas.testing.assert_frame_equal(tx.query(sql).to_pandas(), queried)
+    pandas.testing.assert_frame_equal(streamed, queried)
+    assert streamed.n.sum() == Decimal("3.2")
+    assert streamed.i.tolist() == [9007199254740993, pandas.NA] and str(streamed.i.dtype) == "Int64"
+    assert str(streamed.j.dtype) == "int32"
+    assert streamed.iloc[:, 3:].values.tolist() == [["36:00:00", "1 day"], ["72:00:00", "1 day"]]
+    result = postgres.query(sql)
+    assert result.rows[0].i == 9007199254740993 and result.to_arrow().column(3).to_pylist() == ["36:00:00", "72:00:00"]
+    floats = postgres.query(sql).to_pandas(integer_object_nulls=True)
+    assert floats.i.tolist() == [9007199254740993, None] and floats.n.tolist() == ["1.1", "2.1"]
+
+
+async def test_asyncio_makes_the_same_frames(address: str, backend: str) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
+    sql = "select cast(1.5 as decimal(5, 2)) as n" if backend != "sqlite" else "select 1 as n"
+    async with aio.connect(address) as db:
+        frame = await db.stream(sql).to_pandas()
+        assert frame.n.sum() == (Decimal("1.50") if backend != "sqlite" else frame.n[0])

@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
 from typing import Any, Dict, List, Sequence
 
 from .._errors import NotSupportedError
@@ -28,19 +29,54 @@ def read_stream(parts: Sequence[bytes]) -> Any:
         return reader.read_all()
 
 
-def to_pandas(table: Any, options: Dict[str, Any]) -> Any:
-    """The data frame of a table."""
+def to_pandas(table: Any, options: Dict[str, Any], columns: Sequence[Column]) -> Any:
+    """The data frame of a table: decimals are Decimals, and integers with NULLs keep their digits, as pandas' nullable integers."""
     try:
-        import pandas  # noqa: F401 - pyarrow needs it
+        import pandas
     except ImportError:
         raise NotSupportedError("pandas is not installed", hint="pip install 'rowgate[pandas]'") from None
-    return table.to_pandas(**options)
+    exact = _exact_series(pandas, table, columns) if not _OWN_TYPES & options.keys() else {}
+    frame = table.to_pandas(**options)
+    for at, series in exact.items():
+        frame.isetitem(at, series)
+    return frame
 
 
-def table(columns: Sequence[Column], rows: List[Any]) -> Any:
-    """The table of decoded rows, with the types of the server's Arrow streams."""
+# Options with which the caller chooses the types.
+_OWN_TYPES = frozenset(("types_mapper", "integer_object_nulls", "categories", "strings_to_categorical"))
+
+
+def _exact_series(pandas: Any, table: Any, columns: Sequence[Column]) -> Dict[int, Any]:
+    """The columns that pandas would change: by their positions, as two may have one name."""
     arrow = pyarrow()
-    arrays = [_array(arrow, column, [tuple.__getitem__(row, at) for row in rows]) for at, column in enumerate(columns)]
+    nullable = {arrow.int16(): pandas.Int16Dtype(), arrow.int32(): pandas.Int32Dtype(), arrow.int64(): pandas.Int64Dtype()}
+    found: Dict[int, Any] = {}
+    for at, values in enumerate(table.columns):
+        if values.type in nullable and values.null_count:
+            found[at] = values.to_pandas(types_mapper=nullable.get)
+        elif at < len(columns) and columns[at].type is DataType.NUMERIC and values.type == arrow.string():
+            found[at] = pandas.Series([_decimal(text) for text in values.to_pylist()], dtype=object)
+    return found
+
+
+def _decimal(text: Any) -> Any:
+    try:
+        return None if text is None else Decimal(text)
+    except InvalidOperation:  # SQLite's columns of numbers may hold any text
+        return text
+
+
+def table(columns: Sequence[Column], rows: List[Any], messages: Any = None) -> Any:
+    """The table of decoded rows, with the types of the server's Arrow streams. Intervals are the database's texts where the
+    `messages` of the rows are still there."""
+    arrow = pyarrow()
+    arrays = []
+    for at, column in enumerate(columns):
+        if column.type is DataType.INTERVAL and messages is not None:
+            texts = [row.values[at].text_value if row.values[at].HasField("text_value") else None for row in messages]
+            arrays.append(arrow.array(texts, arrow.string()))
+        else:
+            arrays.append(_array(arrow, column, [tuple.__getitem__(row, at) for row in rows]))
     fields = [arrow.field(column.name, array.type) for column, array in zip(columns, arrays)]
     return arrow.Table.from_arrays(arrays, schema=arrow.schema(fields))
 

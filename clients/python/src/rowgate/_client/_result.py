@@ -55,7 +55,8 @@ class Result:
         """The rows: tuples whose values also have names, `row["id"]` and `row.id`."""
         if self._rows is None:
             self._rows = self._shape.decode(self._message.rows)
-            self._message = None
+            if not any(column.type is DataType.INTERVAL for column in self.columns):  # whose texts `to_arrow` needs
+                self._message = None
         return self._rows
 
     def __iter__(self) -> Iterator[Any]:
@@ -107,11 +108,13 @@ class Result:
     def to_arrow(self) -> Any:
         """The rows as a `pyarrow.Table`, with the types that `stream(...).to_arrow()` has, but for expressions of SQLite, which are
         text there; needs pyarrow."""
-        return _arrow.table(self.columns, self.rows)
+        rows = self.rows
+        return _arrow.table(self.columns, rows, None if self._message is None else self._message.rows)
 
     def to_pandas(self, **options: Any) -> Any:
-        """The rows as a `pandas.DataFrame`; needs pandas and pyarrow. Options are those of pyarrow's `Table.to_pandas`."""
-        return _arrow.to_pandas(self.to_arrow(), options)
+        """The rows as a `pandas.DataFrame`; needs pandas and pyarrow. Options are those of pyarrow's `Table.to_pandas`. Decimals are
+        Decimals, and integers with NULLs pandas' nullable integers, unless an option says otherwise."""
+        return _arrow.to_pandas(self.to_arrow(), options, self.columns)
 
 
 def _not_one(count: int, outcome: Outcome) -> InterfaceError:

@@ -218,8 +218,10 @@ class Stream(RowStream):
         return _arrow.read_stream(self._parts.arrow)
 
     async def to_pandas(self, **options: Any) -> Any:
-        """All rows as a `pandas.DataFrame`; needs pandas and pyarrow. Options are those of pyarrow's `Table.to_pandas`."""
-        return _arrow.to_pandas(await self.to_arrow(), options)
+        """All rows as a `pandas.DataFrame`; needs pandas and pyarrow. Options are those of pyarrow's `Table.to_pandas`. Decimals are
+        Decimals, and integers with NULLs pandas' nullable integers, unless an option says otherwise."""
+        table = await self.to_arrow()
+        return _arrow.to_pandas(table, options, self.columns)
 
     async def close(self) -> None:
         """Ends the stream. A statement that has not ended is cancelled in the database."""
