@@ -86,6 +86,17 @@ def test_a_commit_that_is_not_answered_is_unknown(server: Server) -> None:
             tx.commit()
 
 
+def test_a_rollback_has_the_timeout_of_the_connection(server: Server) -> None:
+    with rowgate.connect(server.address, timeout=1) as db:
+        begun = time.monotonic()
+        with pytest.raises(ZeroDivisionError), db.transaction() as tx:
+            tx.query("insert into hung values (1)")
+            begun = time.monotonic()
+            stop(server)
+            raise ZeroDivisionError
+        assert time.monotonic() - begun < MOST and rows(server) == 0
+
+
 def test_commands_that_are_sent_with_a_statement_have_its_timeout(server: Server) -> None:
     with rowgate.connect(server.address) as db:
         tx = db.transaction().begin()

@@ -44,7 +44,7 @@ class Unit:
         # The time for each reply that is to come: of a command with options, and of all others.
         self._limits: Deque[Tuple[int, Optional[float]]] = deque()
         self._reply_timeout = seconds(options.get("reply_timeout"))
-        #: the time for the begin, which also waits for a server; None for no limit
+        #: the time for the begin, which also waits for a server, and for the rollback; None for no limit
         self.begin_timeout = begin_timeout if self._reply_timeout is None else self._reply_timeout
         #: True when `cancel` has ended it: a block does not end as if it had committed
         self.is_cancelled = False
@@ -75,7 +75,7 @@ class Unit:
 
     def _limit(self, command: Mapping[str, Any]) -> Optional[float]:
         """The time for the reply to a command, as its caller has given it."""
-        if "begin" in command:
+        if "begin" in command or "rollback" in command:  # to give one up is to roll back
             return self.begin_timeout
         options = getattr(next(iter(command.values())), "options", None)
         if options is None or not options.HasField("timeout"):

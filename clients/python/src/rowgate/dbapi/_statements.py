@@ -14,6 +14,9 @@ from ._rows import StreamedRows
 # Before each statement where a failed one leaves its transaction as it was.
 SAVEPOINT = "rowgate_statement"
 
+# The most texts of statements that are kept for their large results.
+_MOST_LARGE = 500
+
 T = TypeVar("T")
 
 
@@ -72,6 +75,8 @@ class Statements:
             except errors.Error as error:
                 if error.reason != "RESULT_TOO_LARGE" or error.outcome is not errors.Outcome.NOT_APPLIED:
                     raise
+            if len(self._large) >= _MOST_LARGE:
+                self._large.clear()
             self._large.add(sql)
         streamed = StreamedRows(self._database.open_stream(sql, values, **options))
         rows, summary = streamed.all(), streamed.summary
