@@ -74,7 +74,7 @@ def test_leaving_a_long_stream_takes_no_time(connect: Connect, end: str) -> None
     begun = time.monotonic()
     cursor.close()
     getattr(connection, end)()
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 1.5
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
