@@ -6,7 +6,7 @@ use super::admin_connections::{administer, check_file_exists, open_admin};
 use super::backends::configured;
 use crate::config::{Config, Target};
 use crate::error::Result;
-use crate::schema_dump::{PgDump, major, mysql_schema, sqlite_schema};
+use crate::schema_dump::{MysqlSchema, PgDump, major, mysql_schema, sqlite_schema};
 
 /// A schema, and what its reader should know.
 #[derive(Debug)]
@@ -28,7 +28,10 @@ pub(crate) fn export_schema(
         let mut connection = open_admin(name, database, &interruption).await?;
         let target = match &administered.target {
             Target::Postgres(target) => target,
-            Target::Mysql(_) => return Ok(plain(mysql_schema(&mut *connection).await?)),
+            Target::Mysql(_) => {
+                let MysqlSchema { sql, warning } = mysql_schema(&mut *connection).await?;
+                return Ok(ExportedSchema { sql, warning });
+            }
             Target::Sqlite(_) => return Ok(plain(sqlite_schema(&mut *connection).await?)),
         };
         let server = connection.server();

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _};
 
-use super::mysql_sequences::without_database;
+use crate::schema_dump::without_database;
 
 /// The bytes that are read at a time. A longer line is one of rows.
 const PIECE: u64 = 256 << 10;

@@ -2,13 +2,11 @@
 
 use crate::backend::AdminConnection;
 use crate::error::Result;
+use crate::schema_dump::places;
 
 /// The defaults that may ask a sequence, and the database that they are in. MySQL has no sequences.
 const DEFAULTS: &str = "SELECT table_name, column_name, column_default, DATABASE() FROM information_schema.columns \
     WHERE table_schema = DATABASE() AND column_default LIKE '%val(`%' ORDER BY table_name, ordinal_position";
-
-/// The functions that ask a sequence.
-const FUNCTIONS: [&str; 3] = ["nextval(`", "lastval(`", "setval(`"];
 
 /// A default that asks a sequence of another database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +25,10 @@ pub(super) async fn borrowed_sequences(
     let mut found = Vec::new();
     for row in rows {
         let mut fields = row.into_iter().map(Option::unwrap_or_default);
-        let mut next = || fields.next().unwrap_or_default();
-        let (table, column, default, database) = (next(), next(), next(), next());
+        let table = fields.next().unwrap_or_default();
+        let column = fields.next().unwrap_or_default();
+        let default = fields.next().unwrap_or_default();
+        let database = fields.next().unwrap_or_default();
         let of_others = names(&default).into_iter().filter(|(of, _)| *of != database);
         found.extend(of_others.map(|(of, name)| Borrowed {
             table: table.clone(),
@@ -49,45 +49,6 @@ fn names(default: &str) -> Vec<(String, String)> {
             Some((database, sequence))
         })
         .collect()
-}
-
-/// Removes a database from the names of sequences in a line of a definition: they are found in the one that the table is in.
-pub(super) fn without_database(line: &str, database: &str) -> Option<String> {
-    let named = format!("{}`.`", database.replace('`', "``"));
-    let mut cut = String::new();
-    let mut from = 0;
-    for place in places(line) {
-        if line[place..].starts_with(&named) {
-            cut.push_str(&line[from..place]);
-            from = place + named.len();
-        }
-    }
-    cut.push_str(&line[from..]);
-    (from > 0).then_some(cut)
-}
-
-/// The places behind the functions, at the names, and not in a text or a name.
-fn places(line: &str) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut quote = None;
-    let mut is_escaped = false;
-    for (index, byte) in line.bytes().enumerate() {
-        match quote {
-            Some(_) if is_escaped => is_escaped = false,
-            Some(b'\'') if byte == b'\\' => is_escaped = true,
-            Some(mark) if mark == byte => quote = None,
-            Some(_) => {}
-            None if byte == b'\'' => quote = Some(byte),
-            None if byte == b'`' => {
-                quote = Some(byte);
-                if FUNCTIONS.iter().any(|function| line[..=index].ends_with(function)) {
-                    found.push(index + 1);
-                }
-            }
-            None => {}
-        }
-    }
-    found
 }
 
 /// A name up to its closing mark, and what is behind that.
@@ -113,14 +74,5 @@ mod tests {
         );
         assert_eq!(names("'nextval(`s2`.`sq`)'"), []);
         assert_eq!(names("concat('it\\'s', nextval(`s`.`q`))"), [pair("s", "q")]);
-    }
-
-    #[test]
-    fn a_database_is_removed_from_sequences_alone() {
-        let line = "  `id` int NOT NULL DEFAULT nextval(`s2`.`sq`) COMMENT 'nextval(`s2`.`sq`)',";
-        let cut = "  `id` int NOT NULL DEFAULT nextval(`sq`) COMMENT 'nextval(`s2`.`sq`)',";
-        assert_eq!(without_database(line, "s2").as_deref(), Some(cut));
-        assert_eq!(without_database(line, "s"), None);
-        assert_eq!(without_database("  `nextval(` int DEFAULT (`s2`.`sq`)", "s2"), None);
     }
 }
