@@ -190,8 +190,8 @@ pub(crate) fn print_step(
             let text = format!("database {name}: what belongs to the role is dropped");
             writeln!(console.out, "{}", visible(&text))?;
             let text = format!(
-                "these schemas were left, as they belong to other roles: {left}\n  Connect as their owner (admin_url) to \
-                 drop them."
+                "these were left, as they belong to other roles: {left}\n  Connect as their owner (admin_url) to \
+                 drop them; subscriptions and languages are dropped by hand."
             );
             writeln!(console.err, "warning: {}", visible(&text))
         }

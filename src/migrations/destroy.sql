@@ -36,5 +36,30 @@ BEGIN
             END LOOP;
         END IF;
     END LOOP;
+    -- What is in no schema. The first number of a user's object is 16384; what an extension made goes with it.
+    FOR doomed IN
+        SELECT pg_catalog.format('DROP PUBLICATION %I', pubname) AS statement
+        FROM pg_catalog.pg_publication WHERE pg_catalog.pg_has_role(pubowner, 'USAGE')
+        UNION ALL SELECT pg_catalog.format('DROP CAST (%s AS %s)', pg_catalog.format_type(castsource, NULL),
+            pg_catalog.format_type(casttarget, NULL))
+        FROM pg_catalog.pg_cast AS c
+        WHERE c.oid >= 16384 AND EXISTS (SELECT FROM pg_catalog.pg_type AS t
+                WHERE t.oid IN (castsource, casttarget) AND pg_catalog.pg_has_role(t.typowner, 'USAGE'))
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_cast'::pg_catalog.regclass
+                    AND d.objid OPERATOR(pg_catalog.=) c.oid AND d.deptype IN ('e', 'i'))
+        UNION ALL SELECT pg_catalog.format('DROP SERVER %I CASCADE', srvname)
+        FROM pg_catalog.pg_foreign_server WHERE pg_catalog.pg_has_role(srvowner, 'USAGE')
+        UNION ALL SELECT pg_catalog.format('DROP FOREIGN DATA WRAPPER %I CASCADE', fdwname)
+        FROM pg_catalog.pg_foreign_data_wrapper AS w
+        WHERE pg_catalog.pg_has_role(fdwowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+            WHERE d.objid OPERATOR(pg_catalog.=) w.oid AND d.deptype = 'e')
+        UNION ALL SELECT pg_catalog.format('DROP EVENT TRIGGER %I', evtname)
+        FROM pg_catalog.pg_event_trigger WHERE pg_catalog.pg_has_role(evtowner, 'USAGE')
+        UNION ALL SELECT pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', oid)
+        FROM pg_catalog.pg_largeobject_metadata WHERE pg_catalog.pg_has_role(lomowner, 'USAGE')
+    LOOP
+        EXECUTE doomed.statement;
+    END LOOP;
 END
 $destroy$

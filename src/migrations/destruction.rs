@@ -7,12 +7,28 @@ use crate::backend::AdminConnection;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::Dialect;
 
-/// Drops the schemas that the role may drop, all or none, and creates `public` and the schema of the ledger anew.
+/// Drops the schemas that the role may drop, and its objects in no schema, all or none, and creates `public` and the schema of the ledger anew.
 const DESTROY_POSTGRES: &str = include_str!("destroy.sql");
 
-/// The schemas that the role may not drop.
-const LEFT_POSTGRES: &str = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \
-    AND NOT pg_catalog.pg_has_role(nspowner, 'USAGE') ORDER BY nspname";
+/// The schemas, and the objects in none, that the role may not drop. A subscription is dropped by nobody here: that asks its
+/// publisher, and cannot be undone.
+const LEFT_POSTGRES: &str = "SELECT name FROM (\
+    SELECT 1, nspname::text FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \
+        AND NOT pg_catalog.pg_has_role(nspowner, 'USAGE') \
+    UNION ALL SELECT 2, 'publication ' || pubname FROM pg_catalog.pg_publication \
+    UNION ALL SELECT 3, 'subscription ' || subname FROM pg_catalog.pg_subscription \
+        WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+    UNION ALL SELECT 4, 'foreign server ' || srvname FROM pg_catalog.pg_foreign_server \
+    UNION ALL SELECT 5, 'event trigger ' || evtname FROM pg_catalog.pg_event_trigger \
+    UNION ALL SELECT 6, 'foreign-data wrapper ' || fdwname FROM pg_catalog.pg_foreign_data_wrapper \
+        WHERE oid NOT IN (SELECT objid FROM pg_catalog.pg_depend WHERE deptype = 'e') \
+    UNION ALL SELECT 7, 'language ' || lanname FROM pg_catalog.pg_language \
+        WHERE oid >= 16384 AND oid NOT IN (SELECT objid FROM pg_catalog.pg_depend WHERE deptype = 'e') \
+    UNION ALL SELECT 8, 'cast from ' || pg_catalog.format_type(castsource, NULL) || ' to ' || pg_catalog.format_type(casttarget, NULL) \
+        FROM pg_catalog.pg_cast \
+        WHERE oid >= 16384 AND oid NOT IN (SELECT objid FROM pg_catalog.pg_depend WHERE deptype IN ('e', 'i')) \
+    UNION ALL SELECT 9, pg_catalog.count(*) || ' large objects' FROM pg_catalog.pg_largeobject_metadata \
+        HAVING pg_catalog.count(*) > 0) AS objects (kind, name) ORDER BY kind, name";
 
 /// Tells the statements that drop all objects, those first that others do not depend on: routines and events may call each other,
 /// and triggers go with their tables.
@@ -32,7 +48,7 @@ const DROPS_SQLITE: &str = "SELECT 'DROP ' || type || ' main.\"' || replace(name
     AND name NOT IN (SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow') \
     ORDER BY type = 'table', sql LIKE 'create virtual%' DESC";
 
-/// Drops everything that the login may drop; returns the schemas that it may not.
+/// Drops everything that the login may drop; returns the names of what is left.
 ///
 /// # Errors
 /// It says what is dropped.

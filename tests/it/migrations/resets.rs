@@ -13,7 +13,11 @@ fn clutter(backend: Backend) -> &'static str {
         Backend::Postgres => {
             "create schema s; create table s.x (id integer); create table t9 (id integer references t1); \
              create type mood as enum ('a'); create function f() returns integer language sql return 1; \
-             create view v as select * from t1; create sequence q; create materialized view m as select 1"
+             create view v as select * from t1; create sequence q; create materialized view m as select 1; \
+             create publication every for all tables; create publication one for table t9; select lo_create(0); \
+             create cast (int4range as money) with inout; create foreign data wrapper w; \
+             create server far foreign data wrapper w; create function e() returns event_trigger language plpgsql as \
+             $$ begin end $$; create event trigger et on ddl_command_end when tag in ('CREATE CONVERSION') execute function e()"
         }
         Backend::Mariadb => {
             "create table t9 (id integer, foreign key (id) references t1 (id)); create view v as select * from t1; \
@@ -60,6 +64,10 @@ fn a_reset_leaves_what_the_files_make_and_nothing_else() {
         if backend == Backend::Postgres {
             let acl = "select has_schema_privilege('public', 'public', 'usage')";
             assert_eq!(project.values(acl), "t", "everybody may use it as before");
+            let left = "select (select count(*) from pg_publication) + (select count(*) from pg_largeobject_metadata) \
+                + (select count(*) from pg_cast where oid >= 16384) + (select count(*) from pg_foreign_server) \
+                + (select count(*) from pg_foreign_data_wrapper) + (select count(*) from pg_event_trigger)";
+            assert_eq!(project.values(left), "0", "what is in no schema is dropped, too");
         }
     }
 }
@@ -89,14 +97,16 @@ fn the_schema_of_new_tables_is_there_for_the_files() {
 fn schemas_of_other_roles_are_left_and_named_before_anything_runs() {
     let project = Project::start(Backend::Postgres);
     project.execute(
-        "create role app login password 'pass word'; create table public.kept (id integer)",
+        "create role app login password 'pass word'; create table public.kept (id integer); \
+         create publication p for table public.kept; select lo_create(0); create cast (int4range as money) with inout",
     );
     let url = project.postgres.as_ref().expect("it is PostgreSQL").url_as("app", "pass word");
     let text = format!("[databases.main]\nurl = \"{url}\"\n");
     std::fs::write(project.path().join("rowgate.toml"), text).expect("it is ours");
     let ended = project.command(&["reset", "main", "--yes-destroy", "main"]);
     assert!(!ended.out.contains("everything is dropped"), "{ended:?}");
-    assert!(ended.err.contains("they belong to other roles: public"), "{ended:?}");
+    let left = "they belong to other roles: public, publication p, cast from int4range to money, 1 large objects\n";
+    assert!(ended.err.contains(left), "{ended:?}");
     assert_eq!(project.values("select count(*) from kept"), "0");
 }
 
