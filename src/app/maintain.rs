@@ -29,6 +29,8 @@ pub struct MaintenanceStep {
     pub took: Duration,
     /// The reason of its failure; the others run all the same.
     pub error: Option<Error>,
+    /// The database's remark if it has done nothing.
+    pub remark: Option<String>,
 }
 
 /// The tables of PostgreSQL that the role may maintain: materialized views among them, and partitioned tables, which only
@@ -43,8 +45,11 @@ const POSTGRES_TABLES: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.re
 /// Moves SQLite's log into its file.
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-const MYSQL_TABLES: &str = "SELECT table_name FROM information_schema.tables \
-    WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name";
+/// Lets MariaDB build a table with a history anew, which it keeps as it is.
+const KEEP_HISTORY: &str = "SET system_versioning_alter_history = KEEP";
+
+const MYSQL_TABLES: &str = "SELECT table_name, table_type FROM information_schema.tables \
+    WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY table_name";
 
 /// Runs the maintenance, and tells of each statement; returns the tables that belong to others. Blocks; must not be called from a runtime.
 ///
@@ -65,7 +70,9 @@ pub fn maintain(
             let start = Instant::now();
             let ran = connection.run(&sql).await.and_then(|rows| check(&sql, &rows));
             interruption.check()?;
-            report(MaintenanceStep { sql, took: start.elapsed(), error: ran.err() });
+            let took = start.elapsed();
+            let (remark, error) = ran.map_or_else(|error| (None, Some(error)), |it| (it, None));
+            report(MaintenanceStep { sql, took, error, remark });
         }
         Ok(skipped)
     })
@@ -83,6 +90,9 @@ async fn plan(
         Dialect::Sqlite => (sqlite_statements(tasks), Vec::new()),
         Dialect::Mysql => {
             let tables = connection.run(MYSQL_TABLES).await?;
+            if tables.iter().any(|row| text(row, 1) == "SYSTEM VERSIONED") {
+                connection.run(KEEP_HISTORY).await?;
+            }
             (mysql_statements(&tables, tasks), Vec::new())
         }
         Dialect::Postgres => {
@@ -135,7 +145,8 @@ fn postgres_statements(tables: &AdminRows, tasks: MaintenanceTasks) -> Vec<Strin
 }
 
 /// Checks the rows in which a failure is told: MySQL's, and those of SQLite's checkpoint, whose first value is 1 if it gave up.
-fn check(sql: &str, rows: &AdminRows) -> Result<()> {
+/// Returns MySQL's remark if it tells no status: then the table's engine has nothing that could be done.
+fn check(sql: &str, rows: &AdminRows) -> Result<Option<String>> {
     if sql == CHECKPOINT && rows.first().is_some_and(|row| text(row, 0) == "1") {
         let message =
             "the log could not be emptied into the file: another connection reads or writes";
@@ -144,9 +155,14 @@ fn check(sql: &str, rows: &AdminRows) -> Result<()> {
         ));
     }
     let failed = rows.iter().find(|row| text(row, 2).eq_ignore_ascii_case("error"));
-    failed.map_or(Ok(()), |row| {
-        Err(Error::new(ErrorKind::FailedPrecondition, text(row, 3).to_owned()))
-    })
+    if let Some(row) = failed {
+        return Err(Error::new(ErrorKind::FailedPrecondition, text(row, 3).to_owned()));
+    }
+    let of = |kinds: &[&str]| {
+        rows.iter().find(|row| kinds.iter().any(|kind| text(row, 2).eq_ignore_ascii_case(kind)))
+    };
+    let remark = of(&["note", "warning"]).filter(|_| of(&["status"]).is_none());
+    Ok(remark.map(|row| text(row, 3).to_owned()))
 }
 
 fn text(row: &[Option<String>], index: usize) -> &str {
@@ -182,7 +198,11 @@ mod tests {
     fn a_row_of_an_error_is_a_failure() {
         let note = row(&["shop.t", "optimize", "note", "doing recreate + analyze instead"]);
         let status = row(&["shop.t", "optimize", "status", "OK"]);
-        assert!(check("", &vec![note.clone(), status]).is_ok());
+        assert_eq!(check("", &vec![note.clone(), status]).expect("it is done"), None);
+        let none =
+            row(&["shop.t", "optimize", "note", "The storage engine doesn't support optimize"]);
+        let remark = check("", &vec![none]).expect("it is no failure");
+        assert_eq!(remark.as_deref(), Some("The storage engine doesn't support optimize"));
         let error = row(&["shop.t", "optimize", "Error", "Table 'shop.t' doesn't exist"]);
         let failed = check("", &vec![note, error]).expect_err("it failed");
         assert_eq!(failed.message(), "Table 'shop.t' doesn't exist");

@@ -68,9 +68,10 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
 
 fn print(step: &MaintenanceStep, console: &mut Console<'_>) -> std::io::Result<()> {
     let seconds = step.took.as_secs_f64();
-    let result = match &step.error {
-        None => "ok".to_owned(),
-        Some(error) => format!("failed: {}", one_line(error)),
+    let result = match (&step.error, &step.remark) {
+        (Some(error), _) => format!("failed: {}", one_line(error)),
+        (None, Some(remark)) => format!("nothing done: {remark}"),
+        (None, None) => "ok".to_owned(),
     };
     let line = format!("{seconds:>9.3} s  {}  {result}", step.sql);
     writeln!(console.out, "{}", visible(&line))?;
