@@ -207,8 +207,8 @@ impl RowSink {
         let rows = match &mut self.rows {
             SinkRows::Arrow(rows) => rows,
             SinkRows::Text(rows) => {
-                let size = rows.push_cells(&cells.collect::<Result<Vec<_>>>()?);
-                self.count(Ok(size));
+                let pushed = rows.push_cells(&cells.collect::<Result<Vec<_>>>()?);
+                self.count(pushed);
                 return Ok(());
             }
             SinkRows::Encoded(_) | SinkRows::Json(_) => return Ok(()),

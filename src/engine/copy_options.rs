@@ -79,6 +79,7 @@ pub(super) fn text(
         quote,
         escape: character(&options.escape, quote, "text.escape")?,
         format: base.format,
+        source: None,
     };
     check(&form, is_csv)?;
     Ok(Some(form))

@@ -10,7 +10,7 @@ use super::databases::Engine;
 use super::result_bounds::ResultBounds;
 use super::stream_query::{RowForm, StreamedStatement};
 use super::validate::{invalid_option, read_only, refuse_options};
-use crate::backend::copy::CopyText;
+use crate::backend::copy::{CopyText, TextSource};
 use crate::backend::{Delivery, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::RetryUnit;
@@ -31,6 +31,9 @@ impl Engine {
         let database = self.database_of(&caller, &request.database)?;
         let format = copy_options::format(request.format)?;
         let text = copy_options::text(format, request.text.as_ref())?;
+        let is_table = request.sql.is_empty();
+        let dialect = database.analyzer.dialect;
+        let source = Some(TextSource { dialect, is_table });
         let query = database.copied_query(request)?;
         // As of any stream without a deadline of its caller's.
         caller.time_left.get_or_insert(database.limits().cap.saturating_mul(2));
@@ -38,7 +41,7 @@ impl Engine {
             database.validate_query(query, &caller, Delivery::Copied, ResultBounds::UNBOUNDED);
         let (mut statement, bounds) = validated?;
         let form = match (format, text) {
-            (_, Some(text)) => database.as_text(&mut statement, text)?,
+            (_, Some(text)) => database.as_text(&mut statement, CopyText { source, ..text })?,
             (CopyFormat::Arrow, None) => RowForm::Arrow,
             (_, None) => RowForm::Rows,
         };

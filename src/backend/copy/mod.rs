@@ -7,6 +7,8 @@ mod copy_source;
 mod copy_table;
 mod data_place;
 mod end_marker;
+mod round_trip;
+mod sqlite_affinity;
 mod text_form;
 mod text_rows;
 
@@ -14,5 +16,6 @@ pub(crate) use copy_source::{CopyData, CopyIn, CopyWriter};
 pub(crate) use copy_table::{CopyTable, is_same_column};
 pub(crate) use data_place::{BAD_FORMAT, at_line, bad_data, row_too_large};
 pub(crate) use end_marker::{EndSearch, behind_end};
-pub(crate) use text_form::{CopyText, TextFormat};
+pub(crate) use sqlite_affinity::{Affinity, is_number, untyped_value};
+pub(crate) use text_form::{BYTE_ORDER_MARK, CopyText, TextFormat, TextSource};
 pub(crate) use text_rows::{TextRows, unset_kind, write_text_row};

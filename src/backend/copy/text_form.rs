@@ -2,11 +2,16 @@
 
 use std::borrow::Cow;
 
+use crate::sql::Dialect;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextFormat {
     Csv,
     Text,
 }
+
+/// The mark that some programs write before a text in UTF-8, which is no part of it.
+pub(crate) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The form of data that is text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +26,16 @@ pub(crate) struct CopyText {
     /// Of CSV, as `escape`.
     pub(crate) quote: u8,
     pub(crate) escape: u8,
+    /// The source of rows that are written here, and not by the database.
+    pub(crate) source: Option<TextSource>,
+}
+
+/// The source of rows that become text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TextSource {
+    pub(crate) dialect: Dialect,
+    /// A table, into which the text can be copied again: a value that would not be the same then is refused.
+    pub(crate) is_table: bool,
 }
 
 impl CopyText {
@@ -31,6 +46,7 @@ impl CopyText {
         header: false,
         quote: b'"',
         escape: b'"',
+        source: None,
     };
     pub(crate) const TEXT: Self = Self {
         format: TextFormat::Text,
@@ -39,5 +55,6 @@ impl CopyText {
         header: false,
         quote: b'"',
         escape: b'"',
+        source: None,
     };
 }

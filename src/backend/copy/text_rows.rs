@@ -1,7 +1,10 @@
 //! Rows as the text of a COPY.
 
-use super::text_form::{CopyText, TextFormat};
+use super::round_trip;
+use super::sqlite_affinity::untyped_float;
+use super::text_form::{BYTE_ORDER_MARK, CopyText, TextFormat};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sql::Dialect;
 use crate::value::cell::{Cell, cells};
 use crate::value::text::{Precision, float, text};
 use crate::value::{Column, Kind, Row, Value};
@@ -14,6 +17,8 @@ pub(crate) struct TextRows {
     /// The database has still to write the header.
     expects_header: bool,
     out: Vec<u8>,
+    /// The rows so far.
+    count: usize,
 }
 
 impl TextRows {
@@ -24,12 +29,12 @@ impl TextRows {
             let names = columns.iter().map(|column| Some(column.name.as_bytes()));
             write_line(names, form, &mut out);
         }
-        Self { form: Some((columns.to_vec(), form.clone())), expects_header: false, out }
+        Self { form: Some((columns.to_vec(), form.clone())), expects_header: false, out, count: 0 }
     }
 
     /// Makes rows that the database writes, behind a header if there is to be one.
     pub(crate) fn written(header: bool) -> Self {
-        Self { form: None, expects_header: header, out: Vec::new() }
+        Self { form: None, expects_header: header, out: Vec::new(), count: 0 }
     }
 
     /// Adds what the database has written; returns the size of a row, and `None` for the header, which is none.
@@ -43,17 +48,24 @@ impl TextRows {
         let read =
             |error| Error::new(ErrorKind::Internal, "a value cannot be read").with_cause(error);
         let cells = cells(row).map(|cell| cell.map_err(read)).collect::<Result<Vec<_>>>()?;
-        Ok(self.push_cells(&cells))
+        self.push_cells(&cells)
     }
 
-    /// Adds a row of these cells; returns the size of its text.
-    pub(crate) fn push_cells(&mut self, cells: &[Cell<'_>]) -> usize {
-        let Some((columns, form)) = &self.form else { return 0 };
+    /// Adds a row of these cells; returns the size of its text. Fails for a value of a table that would not come back.
+    pub(crate) fn push_cells(&mut self, cells: &[Cell<'_>]) -> Result<usize> {
+        let Some((columns, form)) = &self.form else { return Ok(0) };
         let before = self.out.len();
-        let texts: Vec<_> =
-            cells.iter().zip(columns).map(|(cell, column)| cell_text(cell, column)).collect();
+        self.count += 1;
+        let mut texts = Vec::with_capacity(columns.len());
+        for (cell, column) in cells.iter().zip(columns) {
+            if let Some(source) = form.source {
+                round_trip::check(cell, column, source, self.count)?;
+            }
+            let own = form.source.and_then(|source| text_of_dialect(cell, column, source.dialect));
+            texts.push(own.map_or_else(|| cell_text(cell, column), CellText::Owned));
+        }
         write_line(texts.iter().map(CellText::as_bytes), form, &mut self.out);
-        self.out.len() - before
+        Ok(self.out.len() - before)
     }
 
     /// Takes out the text so far.
@@ -76,6 +88,18 @@ impl CellText<'_> {
             Self::Borrowed(bytes) => Some(bytes),
             Self::Owned(text) => Some(text.as_bytes()),
         }
+    }
+}
+
+/// The text of a cell that is another one in a database of its own: MySQL takes the text 0 for the year 2000, and SQLite knows a
+/// float without a type by its point.
+fn text_of_dialect(cell: &Cell<'_>, column: &Column, dialect: Dialect) -> Option<String> {
+    match (dialect, cell) {
+        (Dialect::Mysql, Cell::Integer(0)) if column.type_name == "year" => Some("0000".to_owned()),
+        (Dialect::Sqlite, Cell::Float64(number)) if column.type_name.is_empty() => {
+            Some(untyped_float(*number))
+        }
+        _ => None,
     }
 }
 
@@ -145,20 +169,33 @@ fn write_line<'a>(
         }
         match (field, form.format) {
             (None, _) => out.extend_from_slice(form.null.as_bytes()),
-            (Some(field), TextFormat::Csv) => write_csv_field(field, form, is_single, out),
+            (Some(field), TextFormat::Csv) => {
+                // A line of its own, `\.` is the end of the data, and a mark at its begin would be none of the data.
+                let is_taken = is_single && field == b"\\." || index == 0 && is_marked(field);
+                write_csv_field(field, form, is_taken, out);
+            }
+            (Some(field), TextFormat::Text) if index == 0 && is_marked(field) => {
+                let (mark, rest) = field.split_at(BYTE_ORDER_MARK.len());
+                mark.iter()
+                    .for_each(|byte| out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()));
+                escape(rest, form.delimiter, out);
+            }
             (Some(field), TextFormat::Text) => escape(field, form.delimiter, out),
         }
     }
     out.push(b'\n');
 }
 
-fn write_csv_field(field: &[u8], form: &CopyText, is_single: bool, out: &mut Vec<u8>) {
+fn is_marked(field: &[u8]) -> bool {
+    field.starts_with(BYTE_ORDER_MARK.as_bytes())
+}
+
+/// Writes a field of CSV, in quotes where it would be read otherwise, or is `taken` for something else.
+fn write_csv_field(field: &[u8], form: &CopyText, taken: bool, out: &mut Vec<u8>) {
     let special = |byte: &u8| {
         *byte == form.delimiter || *byte == form.quote || matches!(*byte, b'\n' | b'\r')
     };
-    // A line of its own, `\.` is the end of the data.
-    let is_quoted =
-        field == form.null.as_bytes() || is_single && field == b"\\." || field.iter().any(special);
+    let is_quoted = taken || field == form.null.as_bytes() || field.iter().any(special);
     if !is_quoted {
         out.extend_from_slice(field);
         return;
@@ -255,6 +292,9 @@ mod tests {
             (&[None], "\n"),
             (&[Some(" a ")], " a \n"),
         ];
+        let marked = [Some("\u{feff}a"), Some("\u{feff}b")];
+        assert_eq!(written(&marked, &CopyText::CSV), "\"\u{feff}a\",\u{feff}b\n");
+        assert_eq!(written(&marked, &CopyText::TEXT), "\\xef\\xbb\\xbfa\t\u{feff}b\n");
         for (fields, expected) in cases {
             assert_eq!(written(fields, &CopyText::CSV), expected);
         }

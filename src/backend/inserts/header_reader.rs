@@ -4,9 +4,6 @@ use super::record_parser::{Record, RecordParser};
 use crate::backend::copy::{CopyText, bad_data};
 use crate::error::Result;
 
-/// The mark that some programs write before a text in UTF-8.
-const BYTE_ORDER_MARK: &str = "\u{feff}";
-
 /// The reader of the first line.
 #[derive(Debug)]
 pub(crate) struct HeaderReader(RecordParser);
@@ -51,13 +48,7 @@ fn names_of(record: Record) -> Result<Vec<String>> {
             bad_data(&format!("column {place} of the header is not text in UTF-8"), line, None)
         })
     });
-    let mut names = names.collect::<Result<Vec<_>>>()?;
-    if let Some(first) = names.first_mut()
-        && let Some(rest) = first.strip_prefix(BYTE_ORDER_MARK)
-    {
-        *first = rest.to_owned();
-    }
-    Ok(names)
+    names.collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! A record ends with a line, but for line breaks in quotes or behind a backslash. Each byte is looked at once for
 //! that, however the pieces are cut.
 
-use crate::backend::copy::{CopyText, TextFormat, bad_data, behind_end, row_too_large};
+use crate::backend::copy::{
+    BYTE_ORDER_MARK, CopyText, TextFormat, bad_data, behind_end, row_too_large,
+};
 use crate::error::{Error, Result};
 
 /// The line that ends the data.
@@ -39,6 +41,8 @@ pub(super) struct RecordParser {
     /// The line on which the last quotation mark opened.
     quoted_from: u64,
     skips_header: bool,
+    /// No record was read.
+    is_first: bool,
     /// The end of the data was read.
     pub(super) has_ended: bool,
 }
@@ -64,6 +68,7 @@ impl RecordParser {
             lines: 0,
             quoted_from: 0,
             skips_header: form.header,
+            is_first: true,
             has_ended: false,
         }
     }
@@ -156,6 +161,11 @@ impl RecordParser {
             return Err(self.too_large(line));
         }
         let record = record.strip_suffix(b"\r").unwrap_or(record);
+        // The mark that some programs write before a text in UTF-8: a field of the same is quoted, or escaped.
+        let mark = BYTE_ORDER_MARK.as_bytes();
+        let marked = record.strip_prefix(mark).filter(|_| self.is_first);
+        self.is_first = false;
+        let record = marked.unwrap_or(record);
         if std::mem::take(&mut self.skips_header) {
             return Ok(None);
         }
@@ -338,6 +348,12 @@ mod tests {
         check(csv, "a\n\\.", &[(1, &["a"])]);
         check(csv, "\"\\.\"\n", &[(1, &["\\."])]);
         check(csv, "\n", &[(1, &["-"])]);
+        check(
+            csv,
+            "\u{feff}1,\u{feff}\n\u{feff}2,3\n",
+            &[(1, &["1", "\u{feff}"]), (2, &["\u{feff}2", "3"])],
+        );
+        check(csv, "\"\u{feff}1\",2", &[(1, &["\u{feff}1", "2"])]);
         check(csv, "", &[]);
         let header = CopyText { header: true, ..CopyText::CSV };
         check(&header, "x,y\n1,2\n", &[(2, &["1", "2"])]);
@@ -379,6 +395,8 @@ mod tests {
         check(text, "a\\\nb\tc\nd\te\n", &[(2, &["a\nb", "c"]), (3, &["d", "e"])]);
         check(text, "a\\\tb\tc", &[(1, &["a\tb", "c"])]);
         check(text, "1\n\\.\n", &[(1, &["1"])]);
+        check(text, "\u{feff}1\t2\n", &[(1, &["1", "2"])]);
+        check(text, "\\xef\\xbb\\xbf1\t2\n", &[(1, &["\u{feff}1", "2"])]);
         check(text, "1\r\n\\.\r\n", &[(1, &["1"])]);
     }
 

@@ -39,7 +39,7 @@ async fn backed_up(backend: Backend, directory: &Path) -> (Service, String) {
     service.client.must(rows, &[]).await;
     let url = match backend {
         Backend::Mariadb => service.mariadb().url(),
-        _ => service.postgres().url(),
+        Backend::Postgres | Backend::Sqlite => service.postgres().url(),
     };
     succeed(directory, &["backup", "main", "copy"], &url);
     service.client.must("insert into c_last values (1)", &[]).await;
@@ -59,7 +59,7 @@ fn waiting(service: &Service, backend: Backend) -> usize {
         Backend::Mariadb => service.mariadb().sql(
             "select count(*) from information_schema.processlist where state = 'Waiting for table metadata lock'",
         ),
-        _ => service.postgres().psql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"),
+        Backend::Postgres | Backend::Sqlite => service.postgres().psql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"),
     };
     count.parse().expect("a number")
 }
@@ -89,7 +89,7 @@ async fn a_lock_that_another_holds_ends_the_restoration(backend: Backend) {
         let count = format!("select count(*) from {count}");
         let found = match backend {
             Backend::Mariadb => service.mariadb().sql(&count),
-            _ => service.postgres().psql(&count),
+            Backend::Postgres | Backend::Sqlite => service.postgres().psql(&count),
         };
         assert_eq!(found, rows);
     }
@@ -122,7 +122,7 @@ async fn a_killed_restoration_goes_no_further(backend: Backend) {
     let read = "select count(*) from c_last";
     let rows = match backend {
         Backend::Mariadb => service.mariadb().sql(read),
-        _ => service.postgres().psql(read),
+        Backend::Postgres | Backend::Sqlite => service.postgres().psql(read),
     };
     assert_eq!(rows, "1");
 }

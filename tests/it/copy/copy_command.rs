@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rowgate::value::proto::Value;
 
 use crate::harness::client::PATIENCE;
 use crate::harness::process::send;
-use crate::harness::server::{rowgate, run};
+use crate::harness::server::{binary, rowgate, run};
 use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
@@ -134,6 +134,22 @@ fn copies(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).expect("the directory is there").flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| name.starts_with("t.csv")).collect()
+}
+
+#[tokio::test]
+async fn a_limit_on_the_size_of_files_leaves_no_part_of_one() {
+    let service = service(Backend::Sqlite).await;
+    let directory = service.server.directory().to_owned();
+    let address = format!("http://{}", service.server.grpc());
+    let script = "ulimit -f 64; exec \"$0\" \"$@\"";
+    let query = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9000) \
+        select hex(zeroblob(50)) from n";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(binary()).args(["copy", "--address", &address]);
+    command.args(["--query", query, "--to", "t.csv"]).current_dir(&directory).stdin(Stdio::null());
+    let output = command.output().expect("the shell runs");
+    says(&output, 1, &["t.csv cannot be written", "File too large"]);
+    assert_eq!(copies(&directory), [""; 0]);
 }
 
 #[tokio::test]

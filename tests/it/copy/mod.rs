@@ -5,3 +5,4 @@ mod copy_command;
 mod mariadb_copies;
 mod million_rows;
 mod postgres_copies;
+mod round_trips;

@@ -18,7 +18,7 @@ pub(crate) fn copy_out_statement(query: &str, text: &CopyText) -> String {
 }
 
 fn options(text: &CopyText) -> String {
-    let CopyText { format, delimiter, null, header, quote, escape } = text;
+    let CopyText { format, delimiter, null, header, quote, escape, source: _ } = text;
     let character = |byte: &u8| literal(char::from(*byte).encode_utf8(&mut [0; 4]));
     let mut options = match format {
         TextFormat::Csv => {
