@@ -391,6 +391,28 @@ const NOT_PLAIN: &[&str] = &[
 ];
 
 #[test]
+fn the_one_table_that_is_written_is_known_where_it_is_certain() {
+    for (sql, target) in [
+        ("insert into t select * from a", Some("t")),
+        ("insert low_priority into s.t (n) values (1)", Some("t")),
+        ("replace into t set n = (select max(n) from a)", Some("t")),
+        ("insert into a values (1) on duplicate key update n = 2", Some("a")),
+        ("update t set n = 1", Some("t")),
+        ("delete from `t` where n = 1", Some("t")),
+        ("delete x from t as x", Some("t")),
+        ("update t, a set t.n = a.n", None),
+        ("update t set n = (select max(n) from a)", None),
+        ("delete t from t join a on t.n = a.n", None),
+        ("select * from t for update", None),
+        ("call t()", None),
+        ("load data infile 'x' into table t", None),
+    ] {
+        let found = MysqlStatement::of(sql).target;
+        assert_eq!(found.as_ref().map(|table| table.name.as_str()), target, "{sql}");
+    }
+}
+
+#[test]
 fn what_may_leave_something_behind_is_not_plain() {
     for sql in NOT_PLAIN {
         assert_eq!(tables(sql), None, "{sql}");
