@@ -114,9 +114,9 @@ struct DumpLines {
     /// The last piece begins a line, and ends it.
     is_start: bool,
     is_whole: bool,
-    /// The statements end with another mark than a semicolon: they are code of routines, triggers and events.
-    in_code: bool,
-    /// The last piece is the line that says so.
+    /// The end of statements. Another one than a semicolon is that of code: routines, triggers and events.
+    delimiter: Vec<u8>,
+    /// The last piece is the line that sets it.
     is_delimiter: bool,
 }
 
@@ -129,7 +129,7 @@ impl DumpLines {
             number: 0,
             is_start: false,
             is_whole: true,
-            in_code: false,
+            delimiter: b";".to_vec(),
             is_delimiter: false,
         })
     }
@@ -143,13 +143,13 @@ impl DumpLines {
         self.number += u64::from(self.is_start);
         self.is_delimiter = self.is_start && piece.starts_with(b"DELIMITER ");
         if self.is_delimiter {
-            self.in_code = piece[b"DELIMITER ".len()..].trim_ascii() != b";";
+            self.delimiter = piece[b"DELIMITER ".len()..].trim_ascii().to_vec();
         }
         Ok(!piece.is_empty())
     }
 
     fn is_in_code(&self) -> bool {
-        self.in_code || self.is_delimiter
+        self.is_delimiter || self.delimiter != b";"
     }
 }
 

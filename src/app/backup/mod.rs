@@ -104,7 +104,8 @@ struct Opened {
 impl Opened {
     async fn open(name: &str, database: &Database, control: &Control) -> Result<Self> {
         let (interrupt, interruption) = Interrupt::new();
-        let connection = control.or_interrupted(open_admin(name, database, &interruption)).await?;
+        let connection =
+            control.or_interrupted(Box::pin(open_admin(name, database, &interruption))).await?;
         Ok(Self { connection, _interrupt: interrupt })
     }
 }
