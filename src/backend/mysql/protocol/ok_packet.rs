@@ -48,6 +48,10 @@ pub(crate) struct SessionChanges {
 
 /// The state of a transaction, as `session_track_transaction_info` tells it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, of which any may hold"
+)]
 pub(crate) struct TransactionState {
     /// A transaction was begun by a statement, and is open.
     pub(crate) is_open: bool,

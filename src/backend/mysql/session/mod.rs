@@ -85,6 +85,10 @@ pub(crate) struct Refusal {
 
 /// The caller's work on a session.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, of which any may hold"
+)]
 pub(crate) struct SessionWork {
     pub(crate) applies: Applies,
     /// True if a part of what was written may stay although it failed or was rolled back: a table without transactions.

@@ -16,6 +16,10 @@ const NEVER_END: [&str; 13] = [
 
 /// The effects of a statement, as far as its text and the catalogs tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, of which any may hold"
+)]
 pub(crate) struct StatementEffects {
     /// It leaves nothing behind in its session.
     pub(crate) is_plain: bool,
