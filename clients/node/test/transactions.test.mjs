@@ -47,7 +47,7 @@ onEach('statements run in the order of their calls, also when the first one has 
   assert.deepEqual(await numbers(db), [1.5, 2, 3.5, 4]);
   // Nothing is waited for: not even the commit overtakes.
   await fresh(database, (other) => other.transaction(async (tx) => {
-    const calls = [tx.query(INSERT, [5.5]), tx.setSavepoint('a'), tx.query(INSERT, [6]), tx.query(INSERT, [7.5]), tx.rollbackTo('a'), tx.release('a'), tx.query(INSERT, [8])];
+    const calls = [tx.batch([{ sql: INSERT, values: [5.5] }]), tx.setSavepoint('a'), tx.query(INSERT, [6]), tx.query(INSERT, [7.5]), tx.rollbackTo('a'), tx.release('a'), tx.query(INSERT, [8])];
     calls.forEach((call) => call.catch(() => {}));
   }));
   assert.deepEqual(await numbers(db), [1.5, 2, 3.5, 4, 5.5, 8]);
@@ -81,7 +81,7 @@ onEach('savepoints at the same time are refused, and one inside of another is no
 
 onEach('what comes from outside of a savepoint is refused meanwhile', async (db, database) => {
   const outside = {
-    query: (tx) => tx.query(INSERT, [1]), stream: (tx) => tx.stream(NUMBERS).next(), savepoint: (tx) => tx.savepoint(() => tx.query(INSERT, [1])), setSavepoint: (tx) => tx.setSavepoint('a'),
+    query: (tx) => tx.query(INSERT, [1]), batch: (tx) => tx.batch([{ sql: INSERT, values: [1] }]), stream: (tx) => tx.stream(NUMBERS).next(), savepoint: (tx) => tx.savepoint(() => tx.query(INSERT, [1])), setSavepoint: (tx) => tx.setSavepoint('a'),
     rollbackTo: (tx) => tx.rollbackTo('savepoint_1'), release: (tx) => tx.release('savepoint_1'), commit: (tx) => tx.commit(),
   };
   for (const [name, call] of Object.entries(outside)) {
@@ -112,7 +112,7 @@ onEach('what comes from outside of a savepoint is refused meanwhile', async (db,
 
 onEach('nothing else runs while a stream is being read, and a call says so', async (db) => {
   const inside = {
-    query: (tx) => tx.query('select 1'), stream: (tx) => tx.stream(NUMBERS).next(), savepoint: (tx) => tx.savepoint(() => tx.query('select 1')), setSavepoint: (tx) => tx.setSavepoint('a'),
+    query: (tx) => tx.query('select 1'), batch: (tx) => tx.batch(['select 1']), stream: (tx) => tx.stream(NUMBERS).next(), savepoint: (tx) => tx.savepoint(() => tx.query('select 1')), setSavepoint: (tx) => tx.setSavepoint('a'),
     commit: (tx) => tx.commit(), rollback: (tx) => tx.rollback(),
   };
   for (const [name, call] of Object.entries(inside)) {
@@ -173,6 +173,7 @@ onEach('a signal gives the transaction up with its statement', async (db) => {
   await db.transaction(async (tx) => {
     const early = await failureOf(tx.query(INSERT, [1], { signal }));
     assert.ok(early instanceof Cancelled && early.outcome === 'NOT_APPLIED' && early.cause === signal.reason);
+    assert.ok(await failureOf(tx.batch([{ sql: INSERT, values: [1] }], { signal })) instanceof Cancelled);
     await tx.query(INSERT, [2], { signal: new AbortController().signal });
   });
   const reason = new Error('enough');
@@ -252,6 +253,8 @@ test('a timeout ends a statement of a transaction when the server answers nothin
   // The beginning has no time of its own: that of the first statement holds for it, too.
   const begun = await soon(db.transaction((each) => each.query('insert into node_paused values (3)', [], { timeout: 200 })));
   assert.ok(begun instanceof Deadline && begun.outcome === 'NOT_APPLIED');
+  const together = await soon(db.transaction((each) => each.batch(['select 1'], { timeout: 200 })));
+  assert.ok(together instanceof Deadline && together.outcome === 'NOT_APPLIED');
   const streamed = await soon(db.transaction((each) => each.stream('select 1', [], { timeout: 200 }).next()));
   assert.ok(streamed instanceof Deadline);
   const unknown = await soon(committed.commit({ timeout: 200 }));
