@@ -2,6 +2,8 @@
 //!
 //! pg_restore turns off `lock_timeout` in its own session, so that another session has to look.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use super::file_job::refused;
@@ -15,12 +17,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) struct LockWatch {
     session: String,
     timeout: Duration,
+    blocked: RefCell<Option<Error>>,
 }
 
 impl LockWatch {
     pub(super) fn new(timeout: Duration) -> Self {
         let session = format!("rowgate restore {} {:08x}", std::process::id(), fastrand::u32(..));
-        Self { session, timeout }
+        Self { session, timeout, blocked: RefCell::default() }
     }
 
     /// The `application_name` of the session that is watched.
@@ -28,9 +31,9 @@ impl LockWatch {
         &self.session
     }
 
-    /// Looks until the session has waited for locks for longer than it may, and cancels its statement then; returns why. It
-    /// looks no more once a look has failed.
-    pub(super) async fn cancel_when_blocked(&self, server: &mut dyn AdminConnection) -> Error {
+    /// Looks until the session has waited for locks for longer than it may, and cancels its statement then. It looks
+    /// no more once a look has failed.
+    pub(super) async fn cancel_when_blocked(&self, server: &mut dyn AdminConnection) -> Infallible {
         let session = &self.session;
         let own = format!(
             "FROM pg_catalog.pg_stat_activity AS a WHERE a.application_name OPERATOR(pg_catalog.=) '{session}' \
@@ -53,19 +56,24 @@ impl LockWatch {
             if start.elapsed() < self.timeout {
                 continue;
             }
-            let cancel = format!("SELECT pg_catalog.pg_cancel_backend(a.pid) {own}");
-            let Ok(cancelled) = server.run(&cancel).await else {
-                return std::future::pending().await;
-            };
-            if cancelled.is_empty() {
-                // It has got its lock just now.
-                continue;
-            }
             let mut fields = row.into_iter().map(Option::unwrap_or_default);
             let holders = fields.next().unwrap_or_default();
             let statement = fields.next().unwrap_or_default();
-            return self.error(&holders, &statement);
+            // Before it is cancelled: the program may end sooner than the answer comes.
+            *self.blocked.borrow_mut() = Some(self.error(&holders, &statement));
+            let cancel = format!("SELECT pg_catalog.pg_cancel_backend(a.pid) {own}");
+            let has_lock = server.run(&cancel).await.is_ok_and(|cancelled| cancelled.is_empty());
+            if !has_lock {
+                return std::future::pending().await;
+            }
+            *self.blocked.borrow_mut() = None;
         }
+    }
+
+    /// The error of a restoration that was cancelled for its wait; `None` if it has failed otherwise.
+    pub(super) fn reason_of(&self, failure: &Error) -> Option<Error> {
+        let is_cancel = failure.message().contains("canceling statement due to user request");
+        self.blocked.borrow_mut().take().filter(|_blocked| is_cancel)
     }
 
     fn error(&self, holders: &str, statement: &str) -> Error {

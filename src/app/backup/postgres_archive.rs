@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -100,15 +99,13 @@ pub(super) async fn restore(
         Ok(read > 0)
     };
     let mut notes = vec![program.told()];
-    let mut run = pin!(program.run_fed(&mut command, control, look, input));
-    let (ran, blocked) = tokio::select! {
+    let ran = tokio::select! {
         biased;
-        ran = &mut run => (ran, None),
-        blocked = watch.cancel_when_blocked(server) => (run.await, Some(blocked)),
+        ran = program.run_fed(&mut command, control, look, input) => ran,
+        never = watch.cancel_when_blocked(server) => match never {},
     };
-    let ran = ran.map_err(|error| match blocked {
-        Some(blocked) if error.kind() != ErrorKind::Cancelled => blocked,
-        _ => not_restored(error, job.replaces),
+    let ran = ran.map_err(|error| {
+        watch.reason_of(&error).unwrap_or_else(|| not_restored(error, job.replaces))
     });
     notes.extend(ran?);
     Ok(Done { bytes: total, notes })
