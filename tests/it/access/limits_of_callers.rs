@@ -160,14 +160,15 @@ async fn batches_rows_and_deadlines_are_limited() {
 #[tokio::test]
 async fn a_caller_is_told_the_limits_that_hold_for_it() {
     let guarded = Guarded::start(Backend::Sqlite, CALLERS).await;
-    for (caller, limits) in [("small", (2, 3)), ("free", (1000, 10_000))] {
+    let own = (1000, 10_000);
+    for (caller, limits) in [("small", (2, 3)), ("brief", own), ("free", own)] {
         let client = guarded.client(caller);
         let mut server = ServerServiceClient::new(client.wire());
         let info = server.get_server_info(GetServerInfoRequest {}).await.expect("it is told");
         let info = info.into_inner().databases.remove(0);
         assert_eq!((info.max_batch, info.max_rows), limits, "{info:?}");
         let deadlines = [info.default_deadline, info.max_deadline].map(|it| it.expect("it is set"));
-        let is_short = deadlines.iter().all(|it| (it.seconds, it.nanos) == (0, 200_000_000));
-        assert_eq!(is_short, caller == "small", "{deadlines:?}");
+        let is_short = deadlines.iter().all(|it| (it.seconds, it.nanos) == (0, 500_000_000));
+        assert_eq!(is_short, caller == "brief", "{deadlines:?}");
     }
 }
