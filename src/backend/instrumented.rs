@@ -328,6 +328,10 @@ impl Transaction for InstrumentedTransaction {
         })
     }
 
+    fn keep_zeros(&mut self, deadline: Deadline) -> BoxFuture<'_, Result<()>> {
+        self.transaction.keep_zeros(deadline)
+    }
+
     fn store(&mut self, results: Vec<ResultSet>) {
         self.transaction.store(results);
     }

@@ -64,6 +64,12 @@ pub(crate) trait Transaction: Send {
         copy: Arc<CopyIn>,
     ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>>;
 
+    /// Has the database store a 0 as it is, also in a column that it numbers, until the transaction ends. Only MySQL would
+    /// replace it.
+    fn keep_zeros(&mut self, _: Deadline) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Has the commit store results under the transaction's key.
     fn store(&mut self, results: Vec<ResultSet>);
 

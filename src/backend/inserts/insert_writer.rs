@@ -19,7 +19,7 @@ use crate::backend::row_stream::{Completion, Fill, RowSink, fill};
 use crate::backend::statement::{Delivery, Statement};
 use crate::backend::transaction::{SavepointCommand, Transaction};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::sql::{Analysis, Analyzer, Dialect, MysqlStatement, UnitAdmission};
+use crate::sql::{Analyzer, Dialect};
 use crate::value::{Column, Kind, Value};
 
 /// The most rows that are inserted by one statement.
@@ -45,10 +45,6 @@ const ANALYSES: u64 = 64 << 10;
 
 /// The savepoint before each statement.
 const SAVEPOINT: &str = "rowgate_copy";
-
-/// The mode in which MySQL takes a 0 for what it is.
-const KEEP_ZEROS: &str =
-    "set session sql_mode = concat(@@session.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')";
 
 /// The size of a value beyond its text.
 const VALUE_BYTES: usize = 8;
@@ -92,24 +88,11 @@ impl<'a> InsertWriter<'a> {
             taken: 0,
             inserted: 0,
         };
-        if writer.copy.dialect == Dialect::Mysql {
-            writer.keep_zeros().await?;
-        }
+        writer.transaction.keep_zeros(writer.copy.deadline).await?;
         let select = format!("{} limit 0", writer.copy.table.select(writer.copy.dialect));
         let (columns, _) = writer.run(select, Vec::new()).await?;
         writer.columns = columns;
         Ok(writer)
-    }
-
-    /// Has MySQL store a 0 in an AUTO_INCREMENT column, which it replaces by the next number otherwise. The session is brought back
-    /// to its settings behind the transaction.
-    async fn keep_zeros(&mut self) -> Result<()> {
-        let analysis = self.analyzer.analyze(KEEP_ZEROS);
-        let admitted = analysis.mysql.as_ref().map(|facts| {
-            Arc::new(MysqlStatement { unit: UnitAdmission::Admitted, ..(**facts).clone() })
-        });
-        let analysis = Arc::new(Analysis { mysql: admitted, ..(*analysis).clone() });
-        self.run_analyzed(KEEP_ZEROS.to_owned(), Vec::new(), analysis).await.map(drop)
     }
 
     /// Runs a statement to its end; returns the columns of its result, and how it ended.
@@ -118,19 +101,9 @@ impl<'a> InsertWriter<'a> {
         sql: String,
         parameters: Vec<Value>,
     ) -> Result<(Vec<Column>, Completion)> {
-        let analysis = self.analyzer.analyze(&sql);
-        self.run_analyzed(sql, parameters, analysis).await
-    }
-
-    async fn run_analyzed(
-        &mut self,
-        sql: String,
-        parameters: Vec<Value>,
-        analysis: Arc<Analysis>,
-    ) -> Result<(Vec<Column>, Completion)> {
         let CopyIn { deadline, context, .. } = &*self.copy;
         let statement = Statement {
-            analysis,
+            analysis: self.analyzer.analyze(&sql),
             sql,
             parameters,
             read_only: false,

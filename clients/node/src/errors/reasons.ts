@@ -79,6 +79,7 @@ export class MalformedRequest extends RowgateError { static override readonly re
 export class MultipleStatements extends RowgateError { static override readonly reason = 'MULTIPLE_STATEMENTS'; }
 export class NameTooLong extends RowgateError { static override readonly reason = 'NAME_TOO_LONG'; }
 export class NotCommitted extends RowgateError { static override readonly reason = 'NOT_COMMITTED'; }
+export class NotInText extends RowgateError { static override readonly reason = 'NOT_IN_TEXT'; }
 export class NotInArrow extends RowgateError { static override readonly reason = 'NOT_IN_ARROW'; }
 export class NotNullViolation extends RowgateError { static override readonly reason = 'NOT_NULL_VIOLATION'; }
 export class NotPrimary extends RowgateError { static override readonly reason = 'NOT_PRIMARY'; }

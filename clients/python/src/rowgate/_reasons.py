@@ -172,6 +172,10 @@ class NotInArrow(DataError):
     """A value that its Arrow column cannot hold: cast it to text."""
 
 
+class NotInText(DataError):
+    """A value of a table whose text would be another value in that table."""
+
+
 class RequestTooLarge(OperationalError):
     """The request is over the server's cap."""
 

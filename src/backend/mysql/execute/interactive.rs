@@ -22,6 +22,10 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::value::proto::ResultSet;
 
+/// The mode in which a 0 in an AUTO_INCREMENT column is what it is, and not the next number. A reset undoes it.
+const KEEP_ZEROS: &str =
+    "SET SESSION sql_mode=CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')";
+
 /// A transaction that is open on a session of its own.
 pub(crate) struct MysqlTransaction {
     session: Session,
@@ -156,6 +160,14 @@ impl Transaction for MysqlTransaction {
         copy: Arc<CopyIn>,
     ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>> {
         Box::pin(async move { Ok(Box::new(InsertWriter::start(self, copy).await?) as _) })
+    }
+
+    fn keep_zeros(&mut self, deadline: Deadline) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.session.begin_command(deadline).await?;
+            self.session.checkin.has_own_settings = true;
+            self.session.run_own(&[KEEP_ZEROS]).await.map(drop)
+        })
     }
 
     fn store(&mut self, results: Vec<ResultSet>) {

@@ -119,6 +119,8 @@ pub(crate) struct Checkin {
     pub(crate) disposition: Disposition,
     /// A statement ran that may have left something in the session.
     pub(crate) is_touched: bool,
+    /// A setting of our own was changed, whose effect on statements is known.
+    pub(crate) has_own_settings: bool,
     /// A statement ran that may have changed definitions of the database.
     pub(crate) changes_definitions: bool,
 }
@@ -244,7 +246,8 @@ impl Drop for Session {
         let is_open = checkout.in_transaction() || !checkout.commits_each();
         let is_open = is_open && !PlantedBug::RecycledTransaction.is_planted();
         let is_settled = checkout.unanswered() == 0 && !cancel.is_pending() && !is_open;
-        let is_touched = self.checkin.is_touched || checkout.is_touched();
+        let Checkin { is_touched, has_own_settings, .. } = self.checkin;
+        let is_touched = is_touched || has_own_settings || checkout.is_touched();
         let is_touched = is_touched && !PlantedBug::KeptSession.is_planted();
         if self.checkin.disposition == Disposition::FailOver {
             self.database.fail_over(checkout);

@@ -80,11 +80,12 @@ def execute_many(connection: Connection, operation: str, parameters: list[Any], 
         connection.commit()
         return results
 
-    connection._last_id = None
+    def in_transaction(transaction: Any) -> list[Any]:
+        connection._last_id = None  # it generates ids of its own
+        return rows.run(transaction, connection._statement_savepoint, **limits)
+
     try:
-        results = connection._run(
-            rows.sql, lambda transaction: rows.run(transaction, connection._statement_savepoint, **limits), alone
-        )
+        results = connection._run(rows.sql, in_transaction, alone)
     except errors.Error as error:
         if rows.are_packed:  # its number is that of a statement, and not that of a row
             error.failed_statement = None
