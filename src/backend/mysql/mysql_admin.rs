@@ -58,8 +58,8 @@ impl MysqlAdmin {
         };
         let mut interruption = interruption.clone();
         let connection = interruption.or_fail(opener.open()).await?;
-        let (connector, remarks) = (opener.connector, Vec::new());
-        Ok(Self { name, connector, connection, interruption, remarks })
+        let connector = opener.connector;
+        Ok(Self { name, connector, connection, interruption, remarks: Vec::new() })
     }
 
     /// Runs a statement; returns its rows, and the number of warnings.

@@ -52,8 +52,8 @@ impl PostgresAdmin {
         // Some types have no binary form; the rows of single statements are dropped.
         protocol.text_results.request_unnamed();
         let notices = Arc::clone(protocol.notices.get_or_init(Arc::default));
-        let (name, connector) = (name.to_owned(), opener.connector);
-        Ok(Self { name, connector, connection, interruption, notices })
+        let connector = opener.connector;
+        Ok(Self { name: name.to_owned(), connector, connection, interruption, notices })
     }
 
     fn cancel_target(&self) -> CancelTarget {
