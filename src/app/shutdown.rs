@@ -25,7 +25,7 @@ const RESERVE: Duration = Duration::from_secs(2);
 const RESERVED_PART: u32 = 5;
 
 /// The time for aborting after a second signal.
-const ABORT_TIME: Duration = Duration::from_millis(500);
+const ABORT_TIME: Duration = Duration::from_secs(1);
 
 /// The least time that connections have to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);

@@ -17,6 +17,8 @@ use crate::pool::CallContext;
 
 /// The time a cancelled statement has to answer before its caller gets an error without its answer.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_millis(40);
+/// The same for one that is ended before its deadline, by an operator or a shutdown: its outcome is worth more than the time.
+const TERMINATION_GRACE: Duration = Duration::from_millis(400);
 /// The time a commit has to answer past its deadline, in hundredths of the time that is left to the caller
 /// then, who must learn in time that the commit goes on.
 const COMMIT_GRACE: u32 = 20;
@@ -101,15 +103,14 @@ impl<C: Cancellable> Cancel<C> {
             // A commit that was sent is waited for, whoever ends the call.
             if self.is_committing() { Some((&mut request).await) } else { None }
         });
-        if let Ok(Some(answer)) = timely.await {
+        let timely = timely.await;
+        let grace = if timely.is_ok() { TERMINATION_GRACE } else { CANCEL_GRACE };
+        if let Ok(Some(answer)) = timely {
             return Some(answer);
         }
         self.send();
-        let end = if self.is_pending() {
-            Instant::now() + CANCEL_GRACE
-        } else {
-            deadline.late(COMMIT_GRACE)
-        };
+        let end =
+            if self.is_pending() { Instant::now() + grace } else { deadline.late(COMMIT_GRACE) };
         tokio::time::timeout_at(end.into(), self.repeat_until(request)).await.ok()
     }
 

@@ -16,7 +16,7 @@ const UPDATE: &str = "update t set n = n + 1 where id = 1";
 
 #[tokio::test]
 async fn a_batch_in_a_transaction_is_one_round_trip() {
-    const LATENCY: Duration = Duration::from_millis(20);
+    const LATENCY: Duration = Duration::from_millis(50);
     let postgres = Postgres::start();
     postgres.psql("create table t (id int primary key, n int); insert into t values (1, 0)");
     let behind = Behind::start(postgres, "", &[]).await;

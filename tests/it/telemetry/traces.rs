@@ -21,6 +21,8 @@ const QUERY: &str = "rowgate.v1.DatabaseService/Query";
 async fn a_callers_trace_goes_on_through_the_pool_to_the_statement() {
     for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let Watched { service, collector } = Watched::with(backend, COLD, &[]).await;
+        // A server names its system at the first login: MariaDB, or MySQL.
+        service.client.must("select 1", &[]).await;
         let reconnect = ReconnectPoolRequest { pool: "main".to_owned() };
         service.pools().reconnect_pool(reconnect).await.expect("it is there");
         service.until_pool("nothing is open", |pool| pool.open == 0).await;
