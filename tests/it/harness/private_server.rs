@@ -14,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use parking_lot::Mutex;
 use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 
+use super::random::unique_number;
+
 /// The free bytes of a file system in memory with which it is used: far more than all tests need at a time.
 const ROOM: u64 = 4 << 30;
 
@@ -125,8 +127,9 @@ impl User {
     /// Returns a new directory for one server.
     pub(super) fn server_directory(&self, prefix: &str) -> PathBuf {
         // Not by the process's id: those come again, and the keeper of an earlier one may still clear up.
-        let directory = self.base_directory().join(format!("{prefix}-{:016x}", fastrand::u64(..)));
-        self.own_directory(&directory);
+        let directory = self.base_directory().join(format!("{prefix}-{:016x}", unique_number()));
+        fs::create_dir(&directory).expect("it is a new directory");
+        self.own(&directory);
         directory
     }
 

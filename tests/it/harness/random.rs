@@ -1,4 +1,12 @@
-//! Chance that can be repeated.
+//! Chance that can be repeated, and numbers that are not.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+/// Returns a number that no other test draws: of the operating system's, while fastrand seeds itself by the time, and two
+/// tests that start in one instant draw the same.
+pub(crate) fn unique_number() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
 
 /// A generator that needs no seed from outside: a failure can be repeated.
 #[derive(Debug, Clone)]

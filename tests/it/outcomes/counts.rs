@@ -14,7 +14,7 @@ async fn rows_affected_is_the_count_of_the_command() {
     client.must("create table t as select g as id from generate_series(1, 5) g", &[]).await;
     client.must("create table empty ()", &[]).await;
     client.must("insert into empty default values", &[]).await;
-    let file = format!("/tmp/rowgate-{}.copy", fastrand::u64(..));
+    let file = service.postgres().directory().join("t.copy").display().to_string();
     let (to, from) = (format!("copy t to '{file}'"), format!("copy t from '{file}'"));
     let cases = [
         ("create table a as select * from t", "SELECT", 5),
