@@ -140,10 +140,10 @@ impl ShutdownSequence<'_> {
         // Statements are cancelled in the database and transactions rolled back; clients that listen are told.
         engine.drain(Instant::now());
         terminate_calls(&engine);
-        drop(timeout(reserve / 2, until(|| is_idle(&engine) && workers.calls() == 0)).await);
+        drop(timeout(reserve * 5 / 8, until(|| is_idle(&engine) && workers.calls() == 0)).await);
         workers.close_connections();
         // What nobody listens to ends with its connection.
-        drop(timeout(reserve / 4, until(|| is_idle(&engine))).await);
+        drop(timeout(reserve / 8, until(|| is_idle(&engine))).await);
         is_aborted
     }
 }

@@ -16,7 +16,7 @@ use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
 
 /// The time a cancelled statement has to answer before its caller gets an error without its answer.
-pub(crate) const CANCEL_GRACE: Duration = Duration::from_millis(40);
+const CANCEL_GRACE: Duration = Duration::from_millis(40);
 /// The same for one that is ended before its deadline, by an operator or a shutdown: its outcome is worth more than the time.
 const TERMINATION_GRACE: Duration = Duration::from_millis(400);
 /// The time a commit has to answer past its deadline, in hundredths of the time that is left to the caller
@@ -25,6 +25,17 @@ const COMMIT_GRACE: u32 = 20;
 
 /// The first and the longest pause between two cancels of one statement.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
+
+/// Returns the moment until which a statement that is cancelled now has to answer.
+pub(crate) fn grace_end(context: &CallContext, deadline: Deadline) -> Instant {
+    let now = Instant::now();
+    if context.is_terminated() {
+        let late = deadline.instant().max(now) + CANCEL_GRACE;
+        late.min(now + TERMINATION_GRACE)
+    } else {
+        now + CANCEL_GRACE
+    }
+}
 
 /// A connection whose running statement can be cancelled from outside.
 pub(crate) trait Cancellable {
@@ -103,14 +114,15 @@ impl<C: Cancellable> Cancel<C> {
             // A commit that was sent is waited for, whoever ends the call.
             if self.is_committing() { Some((&mut request).await) } else { None }
         });
-        let timely = timely.await;
-        let grace = if timely.is_ok() { TERMINATION_GRACE } else { CANCEL_GRACE };
-        if let Ok(Some(answer)) = timely {
+        if let Ok(Some(answer)) = timely.await {
             return Some(answer);
         }
         self.send();
-        let end =
-            if self.is_pending() { Instant::now() + grace } else { deadline.late(COMMIT_GRACE) };
+        let end = if self.is_pending() {
+            grace_end(&self.context, deadline)
+        } else {
+            deadline.late(COMMIT_GRACE)
+        };
         tokio::time::timeout_at(end.into(), self.repeat_until(request)).await.ok()
     }
 

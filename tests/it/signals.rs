@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use tonic::Code;
 
+use crate::harness::behind::through_proxy;
 use crate::harness::client::{Client, PATIENCE, request};
+use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
+use crate::harness::proxy::Weather;
 use crate::harness::server::Server;
 use crate::harness::unit::batch;
-use crate::harness::wait::{Stopwatch, eventually, eventually_async};
+use crate::harness::wait::{Stopwatch, Stutter, eventually, eventually_async};
 use crate::harness::{Backend, Service};
 use crate::shutdown::ENDLESS;
 
@@ -157,4 +160,48 @@ async fn a_terminal_that_closes_ends_it_behind_the_calls_in_progress() {
     service.server.signal("HUP");
     running.await.expect("no panic").expect("a call in progress is not cut");
     assert!(service.server.wait_for_exit(PATIENCE).success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_waits_for_the_answer_of_a_slow_network() {
+    // Two ways take longer than a caller whose deadline has passed would wait.
+    const LATENCY: Duration = Duration::from_millis(30);
+    let postgres = Postgres::start();
+    let mariadb = Mariadb::start();
+    for backend in [Backend::Postgres, Backend::Mariadb] {
+        let (url, port, insert) = if backend == Backend::Mariadb {
+            (mariadb.url(), mariadb.port(), "insert into t select sleep(100)")
+        } else {
+            (postgres.url(), postgres.port(), "insert into t select 1 from pg_sleep(100)")
+        };
+        let settings = "[shutdown]\nsecond_signal_after = \"0s\"";
+        let (proxy, mut server, client) = through_proxy((&url, port), settings, &[]).await;
+        client.must("create table t (n int)", &[]).await;
+        proxy.set_weather(Weather { latency: LATENCY, ..Weather::default() });
+        let call = tokio::spawn(async move { client.query(insert, &[]).await.map(drop) });
+        eventually_async("it runs", PATIENCE, async || {
+            let running = if backend == Backend::Mariadb {
+                mariadb.sql(
+                    "select count(*) from information_schema.processlist where info like 'insert%'",
+                )
+            } else {
+                postgres.psql("select count(*) from pg_stat_activity where query like 'insert%' and state = 'active'")
+            };
+            (running == "1").then_some(())
+        })
+        .await;
+        server.signal("TERM");
+        eventually_async("it has heard", PATIENCE, async || {
+            server.log().contains("shutting down").then_some(())
+        })
+        .await;
+        let stutter = Stutter::watch();
+        server.signal("TERM");
+        let cut = call.await.expect("no panic").expect_err("it was cut off");
+        if stutter.allowance() < LATENCY * 4 {
+            assert_eq!(cut.what(), (Code::Unavailable, "SHUTTING_DOWN"), "{backend:?}: {cut:?}");
+            assert_eq!(cut.outcome, "NOT_APPLIED", "{backend:?}: {cut:?}");
+        }
+        assert!(server.wait_for_exit(PATIENCE).success());
+    }
 }

@@ -29,7 +29,8 @@ Examples:
   rowgate copy orders --from orders.csv --key load-2026-01
   rowgate copy orders --from orders.arrows --format arrow
 
-Exit status: 0 when all rows are copied, 2 when the command line is wrong, else 1.";
+Exit status: 0 when all rows are copied, 2 when the command line is wrong, 141 when standard output \
+was closed before all was printed, else 1.";
 
 /// Load a file into a table, or a table into a file
 #[derive(Debug, clap::Args)]

@@ -45,7 +45,8 @@ Examples:
   rowgate query --key order-4711 'insert into orders values (4711)'
   rowgate query --batch migration.sql --dry-run
 
-Exit status: 0 when all succeeded, 2 when the command line is wrong, else 1; a result is then incomplete.";
+Exit status: 0 when all succeeded, 2 when the command line is wrong, 141 when standard output was closed before all was \
+printed, else 1; a result is then incomplete.";
 
 /// Run SQL on a server and print its result
 #[derive(Debug, clap::Args)]

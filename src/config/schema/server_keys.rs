@@ -90,7 +90,7 @@ section! {
 }
 
 section! {
-    /// The shutdown, from SIGTERM or SIGINT to the exit.
+    /// The shutdown, from SIGTERM, SIGINT or SIGHUP to the exit.
     #[derive(Debug, Clone)]
     pub struct Shutdown in "shutdown" (reader) {
         /// The longest time of a shutdown. Calls that are still running then are aborted.

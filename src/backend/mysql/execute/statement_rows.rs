@@ -4,7 +4,6 @@ use std::borrow::BorrowMut;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -14,7 +13,7 @@ use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{Head, ReadyStatement, completion, start};
 use super::unit::{WritesBefore, begin_writes, closing, end_writes, open, transaction_controlled};
 use crate::backend::attempt::AttemptResult;
-use crate::backend::cancel::CANCEL_GRACE;
+use crate::backend::cancel::grace_end;
 use crate::backend::mysql::connection::result_shape::ResultShape;
 use crate::backend::mysql::protocol::answers::Event;
 use crate::backend::mysql::protocol::ok_packet::OkPacket;
@@ -177,7 +176,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
     fn kill(&mut self) {
         self.state = ReadState::Killed;
         self.session().cancel();
-        self.timer.as_mut().reset((Instant::now() + CANCEL_GRACE).into());
+        let end = grace_end(&self.statement.context, self.statement.deadline);
+        self.timer.as_mut().reset(end.into());
     }
 
     /// Moves a row into the sink. One that cannot be decoded ends a read; a write runs to its end, as its

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use super::command_tag::{Returned, completion, controls_transaction};
 use super::incoming::{Incoming, Received};
 use crate::backend::attempt::AttemptResult;
-use crate::backend::cancel::CANCEL_GRACE;
+use crate::backend::cancel::grace_end;
 use crate::backend::postgres::commit::{commit_of, open_transaction, transaction_controlled};
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::lanes::Candidate;
@@ -136,7 +136,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
     fn cancel(&mut self) {
         self.state = ReadState::Cancelled;
         self.session().cancel();
-        self.timer.as_mut().reset((Instant::now() + CANCEL_GRACE).into());
+        let end = grace_end(&self.statement.context, self.statement.deadline);
+        self.timer.as_mut().reset(end.into());
     }
 
     /// Moves a row into the sink. One that cannot be decoded ends a read; a write runs to its end, as its
