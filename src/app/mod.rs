@@ -64,7 +64,7 @@ use jwks_watch::JwksWatch;
 use listener::{Listener, bind_tcp};
 use prober::Prober;
 use shutdown::{ShutdownSequence, StopCause};
-use workers::{Workers, cannot, single_threaded};
+use workers::{Workers, cannot, seed_random_numbers, single_threaded};
 
 /// The time that operators' last responses have after everything else has ended.
 const OPS_TIMEOUT: Duration = Duration::from_millis(100);
@@ -225,6 +225,7 @@ impl Server {
         let control = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                seed_random_numbers();
                 self.prober.announce();
                 announced.send(()).unwrap_or_default();
                 self.run(runtime);

@@ -1,5 +1,6 @@
 //! Worker threads: each serves gRPC connections on a single-threaded runtime.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -136,11 +137,20 @@ impl Workers {
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .stack_size(STACK_SIZE)
-            .spawn(move || run(runtime, serving, stop, ends))
+            .spawn(move || {
+                seed_random_numbers();
+                run(runtime, serving, stop, ends);
+            })
             .map_err(|error| cannot("start a worker thread", error))?;
         self.handles.push(handle);
         Ok(())
     }
+}
+
+/// Gives the calling thread's random numbers a seed of the operating system's. By itself the generator takes the time,
+/// and servers that start in one instant would pause, and name their traces, alike.
+pub(crate) fn seed_random_numbers() {
+    fastrand::seed(RandomState::new().build_hasher().finish());
 }
 
 /// Starts a single-threaded runtime.
