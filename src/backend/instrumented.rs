@@ -353,10 +353,10 @@ impl Transaction for InstrumentedTransaction {
         Box::pin(async move { recording.end(self.transaction.commit(deadline).await) })
     }
 
-    fn undo(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+    fn undo(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Outcome> {
         let mut recording = self.record("ROLLBACK", &"".into());
         Box::pin(async move {
-            let outcome = self.transaction.undo().await;
+            let outcome = self.transaction.undo(deadline).await;
             recording.end(Ok(())).unwrap_or_default();
             outcome
         })

@@ -94,8 +94,9 @@ pub(crate) trait Transaction: Send {
     /// Rolls back, and waits for it.
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
 
-    /// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written.
-    fn undo(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+    /// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written. It is
+    /// waited for until the deadline, if it tells anything.
+    fn undo(self: Box<Self>, _: Deadline) -> BoxFuture<'static, Outcome> {
         let rolled_back = self.rollback();
         Box::pin(async move {
             rolled_back.await;

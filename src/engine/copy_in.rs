@@ -147,7 +147,7 @@ impl Database {
             Ok(rows) => rows,
             Err(error) => {
                 // The caller learns of it when it is undone, as far as that is possible.
-                let outcome = transaction.undo().await;
+                let outcome = transaction.undo(copy.deadline).await;
                 let error = rolled_back(error, outcome, begin.key.is_some());
                 return Err(if begin.key.is_some() { error.with_claimed_key() } else { error });
             }

@@ -137,6 +137,7 @@ mod galera;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod hung_servers;
 mod idempotency_cli;
 #[cfg(test)]
 mod jwks_url;

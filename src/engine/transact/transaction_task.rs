@@ -264,11 +264,11 @@ impl TransactionTask {
 
     /// Commits; nothing that happens to the caller ends this early.
     async fn commit(&mut self, open: OpenTransaction) -> Result<()> {
+        let deadline = open.limits.commit_deadline(&open.database);
         if open.is_aborted && !PlantedBug::IgnoredTag.is_planted() {
-            let outcome = open.transaction.undo().await;
+            let outcome = open.transaction.undo(deadline).await;
             return Err(rolled_back(aborted(), outcome, open.has_key));
         }
-        let deadline = open.limits.commit_deadline(&open.database);
         open.transaction.commit(deadline).await?;
         self.end(ReplyBody::Committed(Committed {}), Outcome::Applied).await
     }
@@ -296,8 +296,8 @@ async fn ended(error: Error, open: OpenTransaction) -> Error {
     if !may_leave || error.outcome() != Outcome::NotApplied {
         return error;
     }
-    let has_key = open.has_key;
-    rolled_back(error, open.transaction.undo().await, has_key)
+    let deadline = open.limits.commit_deadline(&open.database);
+    rolled_back(error, open.transaction.undo(deadline).await, open.has_key)
 }
 
 /// Does the last work of a stream to its end, whatever its caller does, and throws away what comes meanwhile: no

@@ -211,8 +211,9 @@ impl Transaction for MysqlTransaction {
         })
     }
 
-    fn undo(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+    fn undo(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Outcome> {
         let Self { mut session, is_read_only, .. } = *self;
+        session.deadline = deadline;
         Box::pin(async move { roll_back_after_failure(&mut session, is_read_only).await })
     }
 

@@ -137,14 +137,21 @@ pub(crate) async fn roll_back(session: &mut Session, is_read_only: bool) -> Resu
     session.run_own(closing(is_read_only)).await.map(drop)
 }
 
-/// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written.
+/// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written. A call that
+/// must end waits for it only if it tells something, and no longer than for a statement that was cancelled.
 pub(crate) async fn roll_back_after_failure(session: &mut Session, is_read_only: bool) -> Outcome {
     let unknown = session.rolled_back_outcome();
     if !session.takes_commands() {
         return unknown;
     }
     session.applies(Applies::Nothing);
-    let deadline = Deadline::at(Instant::now() + ROLLBACK_LIMIT);
+    let limit = match session.end_of_call() {
+        // The reset of the connection rolls back.
+        Some(_) if unknown == Outcome::NotApplied => return unknown,
+        Some(end) => end,
+        None => Instant::now() + ROLLBACK_LIMIT,
+    };
+    let deadline = Deadline::at(limit);
     if session.begin_command(deadline).await.is_err() {
         return unknown;
     }

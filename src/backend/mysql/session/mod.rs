@@ -19,7 +19,7 @@ use super::connection::Connection;
 use super::connection::kill_target::KillTarget;
 use super::connection::mysql_opener::Opener;
 use crate::backend::attempt::{AttemptError, PlanUse, RetryScope};
-use crate::backend::cancel::Cancel;
+use crate::backend::cancel::{Cancel, grace_end};
 use crate::backend::resolution::connection_lost;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -200,6 +200,14 @@ impl Session {
             }
             Err(_elapsed) => Err(self.deadline_passed()),
         }
+    }
+
+    /// The moment until which a call that must end can still wait; `None` if it goes on: its deadline has not passed, and
+    /// nobody has terminated it.
+    pub(crate) fn end_of_call(&self) -> Option<Instant> {
+        let context = self.connection.as_ref()?.checkout.context();
+        let is_over = context.is_terminated() || Instant::now() >= self.deadline.instant();
+        is_over.then(|| grace_end(context, self.deadline))
     }
 
     /// Returns true if a command can be sent, or will be once the statement that was killed has ended.

@@ -150,7 +150,7 @@ impl Transaction for PostgresTransaction {
         Box::pin(self.session.roll_back())
     }
 
-    fn undo(mut self: Box<Self>) -> BoxFuture<'static, Outcome> {
+    fn undo(mut self: Box<Self>, _: Deadline) -> BoxFuture<'static, Outcome> {
         // What was given up still runs, such as a COPY whose data has ended.
         self.session.cancel_if_busy();
         let rolled_back = self.rollback();
