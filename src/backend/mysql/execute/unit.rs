@@ -145,12 +145,11 @@ pub(crate) async fn roll_back_after_failure(session: &mut Session, is_read_only:
         return unknown;
     }
     session.applies(Applies::Nothing);
-    let limit = match session.end_of_call() {
+    if session.must_end() && unknown == Outcome::NotApplied {
         // The reset of the connection rolls back.
-        Some(_) if unknown == Outcome::NotApplied => return unknown,
-        Some(end) => end,
-        None => Instant::now() + ROLLBACK_LIMIT,
-    };
+        return unknown;
+    }
+    let limit = session.last_moment().min(Instant::now() + ROLLBACK_LIMIT);
     let deadline = Deadline::at(limit);
     if session.begin_command(deadline).await.is_err() {
         return unknown;

@@ -202,12 +202,18 @@ impl Session {
         }
     }
 
-    /// The moment until which a call that must end can still wait; `None` if it goes on: its deadline has not passed, and
-    /// nobody has terminated it.
-    pub(crate) fn end_of_call(&self) -> Option<Instant> {
-        let context = self.connection.as_ref()?.checkout.context();
-        let is_over = context.is_terminated() || Instant::now() >= self.deadline.instant();
-        is_over.then(|| grace_end(context, self.deadline))
+    /// Returns true if the call must end: its deadline has passed, or somebody has terminated it.
+    pub(crate) fn must_end(&self) -> bool {
+        let Some(own) = &self.connection else { return true };
+        own.checkout.context().is_terminated() || Instant::now() >= self.deadline.instant()
+    }
+
+    /// The moment until which the call waits for the end of what it has given up.
+    pub(crate) fn last_moment(&self) -> Instant {
+        match &self.connection {
+            Some(own) if self.must_end() => grace_end(own.checkout.context(), self.deadline),
+            _ => self.deadline.instant(),
+        }
     }
 
     /// Returns true if a command can be sent, or will be once the statement that was killed has ended.

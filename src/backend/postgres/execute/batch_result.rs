@@ -60,7 +60,7 @@ pub(crate) async fn end(
     if batch.dry_run {
         let check = check_of_constraints(&mut session);
         let checked = session.run(check).await;
-        session.roll_back().await;
+        session.roll_back_in_time().await;
         checked?;
     } else {
         let key = batch.key.as_ref();

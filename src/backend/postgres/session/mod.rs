@@ -196,18 +196,29 @@ impl Session {
     }
 
     /// Rolls back an open transaction, and waits for it.
-    pub(crate) async fn roll_back(mut self) {
-        let deadline = Deadline::at(Instant::now() + RESET_LIMIT);
+    pub(crate) async fn roll_back(self) {
+        self.roll_back_by(Deadline::at(Instant::now() + RESET_LIMIT)).await;
+    }
+
+    async fn roll_back_by(mut self, deadline: Deadline) {
         if self.is_in_transaction() && self.begin_command(deadline).await.is_ok() {
             // After a failure the connection is reset or closed when the session is dropped.
             drop(self.run("ROLLBACK").await);
         }
     }
 
+    /// Rolls back within the deadline; the reset of the connection does it if that has passed, or is not enough.
+    pub(crate) async fn roll_back_in_time(self) {
+        let deadline = self.deadline;
+        if Instant::now() < deadline.instant() {
+            self.roll_back_by(deadline.no_later_than(Instant::now() + RESET_LIMIT)).await;
+        }
+    }
+
     /// Rolls back after the error of an attempt.
     pub(crate) async fn abort(self, error: Error) -> AttemptError {
         let failed = self.attempt_error(error);
-        self.roll_back().await;
+        self.roll_back_in_time().await;
         failed
     }
 
