@@ -150,12 +150,12 @@ impl Transaction for PostgresTransaction {
         Box::pin(self.session.roll_back())
     }
 
-    fn undo(mut self: Box<Self>, _: Deadline) -> BoxFuture<'static, Outcome> {
+    fn undo(mut self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Outcome> {
         // What was given up still runs, such as a COPY whose data has ended.
         self.session.cancel_if_busy();
-        let rolled_back = self.rollback();
+        self.session.deadline = deadline;
         Box::pin(async move {
-            rolled_back.await;
+            self.session.roll_back_in_time().await;
             Outcome::NotApplied
         })
     }

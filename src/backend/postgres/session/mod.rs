@@ -26,7 +26,7 @@ use super::connection::cancel_target::CancelTarget;
 use super::connection::opener::Opener;
 use super::protocol::requests::RequestKind;
 use crate::backend::attempt::AttemptError;
-use crate::backend::cancel::Cancel;
+use crate::backend::cancel::{Cancel, grace_end};
 use crate::backend::resolution::connection_lost;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -207,11 +207,16 @@ impl Session {
         }
     }
 
-    /// Rolls back within the deadline; the reset of the connection does it if that has passed, or is not enough.
+    /// Rolls back within the deadline, or soon if the call was terminated. Once the deadline has passed, or if that is not
+    /// enough, the reset of the connection does it.
     pub(crate) async fn roll_back_in_time(self) {
-        let deadline = self.deadline;
-        if Instant::now() < deadline.instant() {
-            self.roll_back_by(deadline.no_later_than(Instant::now() + RESET_LIMIT)).await;
+        let Some(own) = &self.connection else { return };
+        let context = own.checkout.context();
+        let now = Instant::now();
+        let end = self.deadline.instant();
+        if now < end {
+            let end = if context.is_terminated() { grace_end(context, self.deadline) } else { end };
+            self.roll_back_by(Deadline::at(end.min(now + RESET_LIMIT))).await;
         }
     }
 
