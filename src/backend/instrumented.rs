@@ -344,6 +344,10 @@ impl Transaction for InstrumentedTransaction {
         self.transaction.rolled_back_outcome()
     }
 
+    fn outcome_behind_failure(&mut self) -> BoxFuture<'_, Outcome> {
+        self.transaction.outcome_behind_failure()
+    }
+
     fn lost(&self) -> BoxFuture<'static, Error> {
         self.transaction.lost()
     }

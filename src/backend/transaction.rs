@@ -86,6 +86,11 @@ pub(crate) trait Transaction: Send {
         Outcome::NotApplied
     }
 
+    /// Returns what a rollback would leave behind a command that has failed.
+    fn outcome_behind_failure(&mut self) -> BoxFuture<'_, Outcome> {
+        Box::pin(async { Outcome::NotApplied })
+    }
+
     /// Commits. Never cancelled once it is sent; a commit that turns out to be a rollback is an error. It may fail
     /// with `TransactionAborted`, the error of a deferred constraint, or `OutcomeUnknown` as
     /// [`crate::backend::Backend::execute_batch`].

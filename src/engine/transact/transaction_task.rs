@@ -231,6 +231,9 @@ impl TransactionTask {
             return Err(error);
         }
         open.is_aborted = true;
+        // The caller goes by it, and rolls back without asking again.
+        let left = open.transaction.outcome_behind_failure().await;
+        let error = rolled_back(error, left, open.has_key);
         self.replies.send(Err(error), open.limits).await
     }
 

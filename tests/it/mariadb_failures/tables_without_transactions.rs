@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use rowgate::value::proto::ExecuteBatchRequest;
+use rowgate::value::proto::transact_request::Command;
+use rowgate::value::proto::{ExecuteBatchRequest, QueryOptions, TransactQuery};
 
 use super::{running, service, told};
 use crate::harness::Service;
-use crate::harness::unit::{Transaction, statement};
+use crate::harness::unit::{Transaction, query, statement};
 use crate::harness::wait::eventually;
 
 /// The service has a table `m` without transactions, and a holder of row 2 that a deadlock does not choose: it has written
@@ -65,7 +66,8 @@ async fn a_transaction_that_a_deadlock_has_rolled_back_may_have_left_such_rows()
     unit.send_query(UNIT[2]).await;
     close_circle(&service, &mut holder).await;
     let failed = unit.result().await.expect_err("it is chosen");
-    assert_eq!(failed.reason, "DEADLOCK_DETECTED");
+    assert_eq!((&*failed.reason, &*failed.outcome), ("DEADLOCK_DETECTED", "UNKNOWN"));
+    assert_eq!(failed.retry_after, None, "it is not to be run again");
     let ended = unit.commit().await.expect_err("nothing is left of it");
     assert_eq!(ended.outcome, "UNKNOWN", "{ended:?}");
 }
@@ -85,6 +87,74 @@ async fn a_transaction_that_nobody_commits_may_have_left_such_rows() {
         let ended = unit.reply().await.expect_err("nobody has committed");
         assert_eq!((ended.reason.as_str(), ended.outcome.as_str()), ("NOT_COMMITTED", outcome));
     }
+}
+
+/// Tables with and without transactions, of which some have triggers, and procedures that fail behind a write.
+const FAILING: &str = "
+create table m (id int) engine = myisam;
+create table um (id int primary key) engine = myisam;
+insert into um values (5);
+create table log (id int) engine = innodb;
+create table logged like t;
+create table noted like t;
+insert into logged values (1, 0);
+insert into noted values (1, 0);
+create trigger logs before insert on logged for each row insert into log values (1);
+create trigger notes before insert on noted for each row insert into m values (1);
+delimiter //
+create procedure logs() begin insert into log values (1); insert into t values (1, 1); end//
+create procedure notes() begin insert into m values (1); insert into t values (1, 1); end//
+create procedure escapes() begin insert into log values (1); commit; insert into t values (1, 1); end//
+delimiter ;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_in_a_transaction_tells_what_its_rollback_leaves() {
+    let service = service("").await;
+    service.mariadb().sql(FAILING);
+    let duplicate = "insert into t values (1, 1)";
+    let cases: [(&[&str], &str); 9] = [
+        (&[duplicate], "NOT_APPLIED"),
+        (&["update t set n = 7 where id = 1", duplicate], "NOT_APPLIED"),
+        (&["insert into m values (1)", duplicate], "UNKNOWN"),
+        (&["insert into um values (1), (2), (5)"], "UNKNOWN"),
+        (&["insert into logged values (1, 1)"], "NOT_APPLIED"),
+        (&["insert into noted values (1, 1)"], "UNKNOWN"),
+        (&["call logs()"], "NOT_APPLIED"),
+        (&["call notes()"], "UNKNOWN"),
+        (&["call escapes()"], "UNKNOWN"),
+    ];
+    for (statements, outcome) in cases {
+        let mut unit = service.client.begin().await;
+        let [before @ .., last] = statements else { unreachable!("there is one") };
+        for sql in before {
+            unit.query(sql, &[]).await.expect("it runs");
+        }
+        let failed = unit.query(last, &[]).await.expect_err("it fails");
+        assert_eq!((&*failed.reason, &*failed.outcome), ("UNIQUE_VIOLATION", outcome), "{last}");
+        let next = unit.query("select 1", &[]).await.expect_err("only a rollback is possible");
+        assert_eq!((&*next.reason, &*next.outcome), ("TRANSACTION_ABORTED", outcome), "{last}");
+        let ended = unit.commit().await.expect_err("it was rolled back");
+        assert_eq!((&*ended.reason, &*ended.outcome), ("TRANSACTION_ABORTED", outcome), "{last}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_of_a_transaction_whose_time_is_over_may_have_left_such_rows() {
+    let service = service("").await;
+    service.mariadb().sql("create table m (id int primary key, n int) engine = myisam");
+    for (table, outcome) in [("m", "UNKNOWN"), ("t", "NOT_APPLIED")] {
+        let mut unit = service.client.begin().await;
+        // The first row is written.
+        let rows = "select if(seq = 1001, seq + sleep(100), seq), 0 from seq_1000_to_1001";
+        let sql = format!("insert into {table} {rows}");
+        let timeout = Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 });
+        let options = Some(QueryOptions { timeout, ..QueryOptions::default() });
+        unit.send(Command::Query(TransactQuery { options, ..query(&sql, &[]) })).await;
+        let failed = unit.result().await.expect_err("it sleeps");
+        assert_eq!((&*failed.reason, &*failed.outcome), ("DEADLINE", outcome), "{table}");
+        unit.rollback().await.expect("it ends");
+    }
+    assert_eq!(service.mariadb().sql("select count(*) from m"), "1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

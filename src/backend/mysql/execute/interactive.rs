@@ -5,7 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::statement_rows::{Scope, StatementRows};
-use super::unit::{ROLLBACK_LIMIT, open, roll_back, roll_back_after_failure, transaction_aborted};
+use super::unit::{
+    ROLLBACK_LIMIT, open, outcome_behind_failure, roll_back, roll_back_after_failure,
+    transaction_aborted,
+};
 use crate::backend::attempt::AttemptResult;
 use crate::backend::batch_in_transaction::one_by_one;
 use crate::backend::copy::{CopyIn, CopyWriter};
@@ -209,6 +212,10 @@ impl Transaction for MysqlTransaction {
             };
             commit(session, plan).await
         })
+    }
+
+    fn outcome_behind_failure(&mut self) -> BoxFuture<'_, Outcome> {
+        Box::pin(outcome_behind_failure(&mut self.session))
     }
 
     fn undo(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Outcome> {

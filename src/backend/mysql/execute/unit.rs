@@ -20,6 +20,9 @@ pub(crate) const BEFORE_CALL: &str = "SAVEPOINT rowgate_call";
 const RELEASE_CALL: &str = "RELEASE SAVEPOINT rowgate_call";
 const ROLL_BACK_CALL: &str = "ROLLBACK TO SAVEPOINT rowgate_call";
 
+/// The statements that undo nothing: the server warns with the last one of all writes that a rollback leaves.
+const LOOK: [&str; 2] = ["SAVEPOINT rowgate_look", "ROLLBACK TO SAVEPOINT rowgate_look"];
+
 /// The number of an error: there is no such savepoint.
 const NO_SAVEPOINT: u16 = 1305;
 
@@ -135,6 +138,22 @@ pub(crate) async fn roll_back(session: &mut Session, is_read_only: bool) -> Resu
         return Err(error);
     }
     session.run_own(closing(is_read_only)).await.map(drop)
+}
+
+/// Tells what a rollback would leave behind a statement that has failed; only a rollback is possible then. A statement
+/// that may have ended the transaction is itself undone.
+pub(crate) async fn outcome_behind_failure(session: &mut Session) -> Outcome {
+    let can_tell = matches!(session.work.unit, UnitState::Open | UnitState::Failed);
+    if session.work.is_divisible && can_tell && session.takes_commands() {
+        let deadline = Deadline::at(session.last_moment());
+        let probe = if session.work.may_have_ended { &[ROLL_BACK_CALL][..] } else { &LOOK };
+        if session.begin_command(deadline).await.is_ok()
+            && let Ok(end) = session.run_own(probe).await
+        {
+            session.settle_rollback(end.warnings);
+        }
+    }
+    session.rolled_back_outcome()
 }
 
 /// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written. A call that
