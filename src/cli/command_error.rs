@@ -26,6 +26,8 @@ pub(crate) type Result<T, E = CommandError> = std::result::Result<T, E>;
 pub(crate) enum CommandError {
     /// The output cannot be written.
     Output(io::Error),
+    /// The output cannot be written, and this became of what it tells of.
+    Unprinted(io::Error, Outcome),
     Call(Box<CallError>),
     /// The error of a call that writes, so that its outcome is told.
     Write(Box<CallError>),
@@ -37,10 +39,28 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// Adds what became of a call to an output that cannot be written. One whose reader has gone ends the command
+    /// without a word.
+    pub(crate) fn behind(self, outcome: Outcome) -> Self {
+        if let Self::Output(error) = self {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Self::Output(error);
+            }
+            return Self::Unprinted(error, outcome);
+        }
+        self
+    }
+
     /// Prints the error, unless the output cannot be written.
     pub(crate) fn print(self, console: &mut Console<'_>) -> io::Result<Exit> {
         match self {
             Self::Output(error) => Err(error),
+            Self::Unprinted(error, left) => {
+                let mut text = format!("error: {}", unwritable(&error));
+                line(&mut text, "outcome", outcome(left));
+                console.err.write_all(format!("{text}\n").as_bytes())?;
+                Ok(Exit::Failure)
+            }
             Self::Call(error) => console.fail(&describe(&error, None)),
             Self::Write(error) => console.fail(&describe_write(&error)),
             Self::Failed(why) => console.fail(&why),
@@ -136,6 +156,11 @@ fn describe_write(error: &CallError) -> String {
     let mut text = describe(error, None);
     line(&mut text, "outcome", outcome(error.outcome));
     text
+}
+
+/// Describes an output that cannot be written.
+pub(crate) fn unwritable(error: &io::Error) -> String {
+    format!("output cannot be written: {error}")
 }
 
 fn line(text: &mut String, name: &str, value: &str) {

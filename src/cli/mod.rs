@@ -36,7 +36,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use console::Exit;
 
-use command_error::CommandError;
+use command_error::{CommandError, unwritable};
 use console::Console;
 
 const EXAMPLES: &str = "\
@@ -99,16 +99,19 @@ pub fn run(cli: Cli) -> Exit {
     let mut err = io::stderr();
     let mut console =
         Console { out: &mut out, is_terminal: io::stdout().is_terminal(), err: &mut err };
-    let ended = dispatch(cli, &mut console)
-        .or_else(|error| error.print(&mut console))
-        .and_then(|exit| console.out.flush().map(|()| exit));
+    let ended = dispatch(cli, &mut console);
+    let is_lost = matches!(ended, Err(CommandError::Unprinted(..)));
+    let ended = ended.or_else(|error| error.print(&mut console)).and_then(|exit| {
+        // It was tried, and the error is told.
+        if is_lost { Ok(exit) } else { console.out.flush().map(|()| exit) }
+    });
     match ended {
         Ok(exit) => exit,
         // The reader has closed the pipe, as in `rowgate query … | head`. What was not done by then is not done.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::ClosedOutput,
         Err(error) => {
             // Standard error may be closed, too.
-            writeln!(console.err, "error: output cannot be written: {error}").unwrap_or(());
+            writeln!(console.err, "error: {}", unwritable(&error)).unwrap_or(());
             Exit::Failure
         }
     }

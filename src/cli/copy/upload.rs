@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc::{Sender, channel};
@@ -15,6 +15,7 @@ use super::progress::Progress;
 use crate::cli::command_error::{CommandError, Result};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
+use crate::error::Outcome;
 use crate::value::proto::copy_in_request::Part;
 use crate::value::proto::{CopyInEnd, CopyInRequest};
 use crate::wire_size::widen;
@@ -36,7 +37,7 @@ pub(super) fn run(args: &Args, name: &Path, console: &mut Console<'_>) -> Result
         let start = CopyInRequest { part: Some(Part::Start(args.start())) };
         // There is room for the first.
         drop(sender.try_send(start));
-        let sent = Arc::new(AtomicU64::new(0));
+        let sent = Arc::new(Sent::default());
         let reader = read(source, sender, Arc::clone(&sent));
         let mut progress = Progress::new(total);
         let copied = {
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args, name: &Path, console: &mut Console<'_>) -> Result
                 tokio::select! {
                     biased;
                     copied = &mut call => break copied,
-                    () = progress.due() => progress.show(sent.load(Relaxed), console.err)?,
+                    () = progress.due() => progress.show(sent.bytes.load(Relaxed), console.err)?,
                 }
             }
         };
@@ -57,16 +58,30 @@ pub(super) fn run(args: &Args, name: &Path, console: &mut Console<'_>) -> Result
             // Why the data had no end.
             return Err(failed(error));
         }
-        let copied = copied.map_err(|error| CommandError::Write(Box::new(error)))?;
+        let copied = copied.map_err(|mut error| {
+            // Without the end of its data nothing of a copy is applied.
+            if error.outcome == Outcome::Unknown && !sent.is_whole.load(Relaxed) {
+                error.outcome = Outcome::NotApplied;
+            }
+            CommandError::Write(Box::new(error))
+        })?;
         let rows = counted(copied.rows_affected, "row");
         let how = if copied.replayed {
             "were copied by an earlier call with this key".to_owned()
         } else {
-            format!("copied {}", progress.summary(sent.load(Relaxed)))
+            format!("copied {}", progress.summary(sent.bytes.load(Relaxed)))
         };
         writeln!(console.err, "{rows} {how}")?;
         Ok(Exit::Success)
     })
+}
+
+/// The data that was sent so far.
+#[derive(Debug, Default)]
+struct Sent {
+    bytes: AtomicU64,
+    /// Its end was sent, or is about to be.
+    is_whole: AtomicBool,
 }
 
 /// Opens the file; returns its size, too, where it has one.
@@ -84,7 +99,7 @@ fn open(name: &Path) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
 fn read(
     mut source: Box<dyn Read + Send>,
     requests: Sender<CopyInRequest>,
-    sent: Arc<AtomicU64>,
+    sent: Arc<Sent>,
 ) -> JoinHandle<io::Result<()>> {
     thread::spawn(move || {
         loop {
@@ -99,12 +114,13 @@ fn read(
                 }
             }
             chunk.truncate(length);
+            sent.is_whole.fetch_or(chunk.is_empty(), Relaxed);
             let part = if chunk.is_empty() { Part::End(CopyInEnd {}) } else { Part::Data(chunk) };
             // A call that has ended takes nothing more, and tells why.
             if requests.blocking_send(CopyInRequest { part: Some(part) }).is_err() || length == 0 {
                 return Ok(());
             }
-            sent.fetch_add(widen(length), Relaxed);
+            sent.bytes.fetch_add(widen(length), Relaxed);
         }
     })
 }

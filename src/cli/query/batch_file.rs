@@ -10,6 +10,7 @@ use super::printer::Summary;
 use crate::cli::command_error::{self, CommandError, Result, Text};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
+use crate::error::Outcome;
 use crate::grpc::client::{CallError, Client};
 use crate::sql::{Dialect, SplitStatement, split_statements};
 use crate::value::proto::{
@@ -37,7 +38,10 @@ pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> Result
         }
         let response = client.execute_batch(request(args, &pieces)).await;
         let response = response.map_err(|error| CommandError::Failed(describe(error, &pieces)))?;
-        print(args, format, response, console)?;
+        let printed = print(args, format, response, console).and_then(|()| console.out.flush());
+        let applies = !args.dry_run && !args.read_only;
+        let outcome = if applies { Outcome::Applied } else { Outcome::NotApplied };
+        printed.map_err(|error| CommandError::from(error).behind(outcome))?;
         Ok(Exit::Success)
     })
 }

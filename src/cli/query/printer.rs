@@ -28,6 +28,8 @@ pub(crate) struct Summary {
     pub(crate) attempts: u32,
     /// Tells whether this is the stored result of an earlier call.
     pub(crate) replayed: bool,
+    /// The statement has ended.
+    pub(crate) is_whole: bool,
 }
 
 impl Summary {

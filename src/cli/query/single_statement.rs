@@ -8,6 +8,7 @@ use super::printer::{Printer, Summary};
 use crate::cli::command_error::{CommandError, Result, Text, describe};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
+use crate::error::Outcome;
 use crate::grpc::client::ResultStream;
 use crate::value::proto::stream_query_response::Part;
 use crate::value::{Column, Row};
@@ -31,8 +32,10 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
             let response = client.query(request).await?;
             summary.attempts = response.attempts;
             summary.replayed = response.replayed;
+            summary.is_whole = true;
             let result = response.result.unwrap_or_default();
             print_set(result, format, &mut summary, console)?;
+            console.out.flush()?;
             return Ok(Exit::Success);
         }
         let mut stream = client.stream_query(request).await?;
@@ -43,9 +46,12 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
         print_stream(&mut stream, &mut *printer, &mut summary, console.out).await?;
         if !summary.has_columns {
             print_without_rows(&summary, format, console)?;
+            console.out.flush()?;
         }
         Ok(Exit::Success)
     });
+    let outcome = if summary.is_whole { Outcome::Applied } else { Outcome::Unknown };
+    let ended = if args.read_only { ended } else { ended.map_err(|error| error.behind(outcome)) };
     let Err(CommandError::Call(error)) = ended else { return ended };
     console.fail(&describe(&error, Some(Text::alone(&sql))))?;
     if summary.row_count > 0 {
@@ -108,6 +114,7 @@ pub(crate) async fn print_stream(
             // Nobody has asked for it.
             Part::Json(_) => {}
             Part::Summary(end) => {
+                summary.is_whole = true;
                 summary.rows_affected = end.rows_affected;
                 summary.command = end.command;
                 if summary.has_columns {

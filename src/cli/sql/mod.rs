@@ -32,6 +32,7 @@ pub(crate) use sql_args::Args;
 use super::command_error::{CommandError, Result};
 use super::console::{Console, Exit};
 use super::server_flag::block_on;
+use crate::error::Outcome;
 use script::{Script, run_script};
 use server_connection::Connection;
 use sql_session::{Flow, SqlSession};
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     if args.command.is_some() {
         return Err(CommandError::Usage(ONE_STATEMENT.to_owned()));
     }
-    block_on(async {
+    let ended = block_on(async {
         let connection = Connection::open(args).await?;
         let mut session = SqlSession::new(connection);
         let is_terminal = stdin().is_terminal();
@@ -55,11 +56,14 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
         };
         let was_open = transaction_run::leave(&mut session, console).await?;
         session.output.close_file()?;
+        console.out.flush()?;
         Ok(match ended? {
             Flow::Failed => Exit::Failure,
             // A script that begins and does not commit did not do what it says.
             Flow::Continue | Flow::Quit if was_open && !is_terminal => Exit::Failure,
             Flow::Continue | Flow::Quit => Exit::Success,
         })
-    })
+    });
+    // What ran in front of it, and committed by itself, stays.
+    ended.map_err(|error: CommandError| error.behind(Outcome::Unknown))
 }

@@ -17,6 +17,7 @@ contract! {
     under_a_key_a_file_and_a_statement_run_once
     a_file_that_is_none_is_explained
     an_output_that_is_closed_early_is_no_success
+    an_output_that_cannot_be_written_does_not_hide_what_was_applied
 }
 
 /// The exit status and output of a command.
@@ -185,6 +186,36 @@ async fn a_file_that_is_none_is_explained(service: Service) {
     drop(input);
     let ended = Ended::from(child.wait_with_output().expect("it ends"));
     assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (Some(0), "one\n1\n", ""));
+}
+
+async fn an_output_that_cannot_be_written_does_not_hide_what_was_applied(service: Service) {
+    service.client.must("create table t (n int)", &[]).await;
+    let address = format!("http://{}", service.server.grpc());
+    let insert = "insert into t values (1)";
+    for (arguments, outcome) in [
+        (&["query", insert][..], "APPLIED"),
+        (&["query", "--batch", "-"], "APPLIED"),
+        (&["query", "--batch", "-", "--dry-run"], "NOT_APPLIED"),
+        (&["sql"], "UNKNOWN"),
+    ] {
+        let mut command = rowgate(service.server.directory());
+        command.args(arguments).args(["--address", &address]).stdin(Stdio::piped());
+        let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+            return eprintln!("SKIPPED: this system has no device that is full");
+        };
+        command.stdout(full).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
+        let mut input = child.stdin.take().expect("the pipe was asked for");
+        drop(input.write_all(format!("{insert};\n").as_bytes()));
+        drop(input);
+        let ended = Ended::from(child.wait_with_output().expect("it ends"));
+        let outcome = format!("\n  outcome: {outcome}, ");
+        assert_eq!(ended.status, Some(1), "{arguments:?}");
+        assert!(ended.err.starts_with("error: output cannot be written: "), "{}", ended.err);
+        assert!(ended.err.contains(&outcome), "{arguments:?}: {}", ended.err);
+        assert_eq!(ended.err.lines().count(), 2, "{arguments:?}: {}", ended.err);
+    }
+    assert_eq!(count(&service).await, Value::int64(3), "the dry run alone was rolled back");
 }
 
 async fn an_output_that_is_closed_early_is_no_success(service: Service) {
