@@ -1,74 +1,15 @@
 """Answers that are lost on the way, by a proxy between the client and the real server: what the client says then, and does."""
 
-import contextlib
-import socket
 import threading
 import time
-from typing import Any, Iterator, List
+from typing import Any, Iterator
 
 import pytest
+from proxies import Proxy
 from servers import Server
 
 import rowgate
 from rowgate import aio
-
-HEADER_LENGTH, HEADERS = 9, 1
-
-
-class Proxy:
-    """Passes bytes to a server and back. While `loses` is positive it drops the next answer, and the connection with it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.loses = 0
-        self._sockets: List[socket.socket] = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._port))
-            except OSError:
-                client.close()
-                continue
-            self._sockets += [client, server]
-            for pass_on in (self._requests, self._answers):
-                threading.Thread(target=pass_on, args=(client, server), daemon=True).start()
-
-    @staticmethod
-    def _requests(client: socket.socket, server: socket.socket) -> None:
-        try:
-            while data := client.recv(65536):
-                server.sendall(data)
-        except OSError:
-            pass
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
-
-    def _answers(self, client: socket.socket, server: socket.socket) -> None:
-        file = server.makefile("rb")
-        try:
-            while head := file.read(HEADER_LENGTH):
-                frame = head + file.read(int.from_bytes(head[:3], "big"))
-                if head[3] == HEADERS and self.loses > 0:
-                    self.loses -= 1
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-                client.sendall(frame)
-            client.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        """Ends all connections."""
-        for each in self._sockets:
-            each.close()
 
 
 @pytest.fixture

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-import socket
 
 import pytest
-from test_lost_answers import HEADER_LENGTH, Proxy
+from proxies import DataProxy
 
 from rowgate import dbapi
-
-DATA, HEADERS = 0, 1
-
-
-class DataProxy(Proxy):
-    """A proxy that also loses the messages of a stream."""
-
-    def _answers(self, client: socket.socket, server: socket.socket) -> None:
-        file = server.makefile("rb")
-        try:
-            while head := file.read(HEADER_LENGTH):
-                frame = head + file.read(int.from_bytes(head[:3], "big"))
-                if head[3] in (DATA, HEADERS) and self.loses > 0:
-                    self.loses -= 1
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-                client.sendall(frame)
-            client.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
 
 @pytest.fixture
@@ -63,3 +42,18 @@ def test_with_a_key_the_server_is_asked_what_became_of_it(proxy: DataProxy, addr
         assert proxy.loses == 0
         cursor.execute(f"select name from {table}")
         assert cursor.fetchall() == [("kept",)]
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_where_nobody_can_be_asked_it_stays_unknown(proxy: DataProxy, address: str, table: str, keys: bool) -> None:
+    with closing(through(proxy, address, commit_keys=keys, outcome_timeout=0.3)) as connection:
+        connection.cursor().execute(f"insert into {table} values (1, 'lost')")
+        proxy.on_loss = proxy.refuse
+        proxy.loses = 1
+        with pytest.raises(dbapi.OperationalError) as caught:
+            connection.commit()
+        assert caught.value.outcome == "UNKNOWN" and caught.value.retry_after is None
+    with closing(dbapi.connect(address)) as direct:
+        cursor = direct.cursor()
+        cursor.execute(f"select name from {table}")
+        assert cursor.fetchall() == [("lost",)]

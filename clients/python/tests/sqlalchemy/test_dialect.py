@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from proxies import DataProxy
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
@@ -95,6 +96,24 @@ def test_a_lost_transaction_leaves_the_connection_in_the_pool(engine: Engine) ->
         connection.rollback()
         assert connection.scalar(text("select 1")) == 1
         assert connection.connection.dbapi_connection is raw
+
+
+@pytest.mark.parametrize("keys", ["yes", "no"])
+def test_a_commit_whose_outcome_nobody_can_tell_is_unknown(engine: Engine, keys: str) -> None:
+    address, _, database = os.environ["ROWGATE_TEST_POSTGRES"].partition("/")
+    proxy = DataProxy(int(address.rpartition(":")[2]))
+    through = create_engine(f"rowgate+postgresql://{proxy.address}/{database}?commit_keys={keys}&outcome_timeout=0.3")
+    with through.connect() as connection:
+        connection.execute(text("select 1"))
+        proxy.on_loss = proxy.refuse
+        proxy.loses = 1
+        with pytest.raises(OperationalError) as caught:
+            connection.commit()
+        assert isinstance(caught.value.orig, rowgate.TransportError)
+        assert caught.value.orig.outcome == "UNKNOWN"
+        assert not caught.value.connection_invalidated
+    through.dispose()
+    proxy.close()
 
 
 def test_a_ping_needs_no_transaction(engine: Engine) -> None:

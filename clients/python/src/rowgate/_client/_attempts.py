@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 
-from .._errors import Error, Outcome
+from .._errors import Error
 from .._reasons import KeyApplied
+from ._doubt import Doubt
 from ._failures import Retry, Safety
 from ._options import key_of
 from ._transaction import Transaction
@@ -22,17 +23,22 @@ class Plan:
         self._retry = Retry(retries=retries)
         self._safety = Safety(key=key_of(options) is not None)
         self._attempt = 0
-        self._was_unknown = False
+        self.doubt = Doubt()
 
     def pause(self, error: Error) -> Optional[float]:
         """The pause before the next attempt; None if the error is final."""
         self._attempt += 1
-        self._was_unknown = self._was_unknown or error.outcome is Outcome.UNKNOWN
+        self.doubt.note(error)
         return self._retry.pause(error, self._attempt, self._safety, None)
+
+    def begun(self) -> None:
+        """The begin of an attempt was answered. Under a key it has claimed that, so no attempt before it was applied."""
+        if self._safety.key:
+            self.doubt.resolve()
 
     def is_done(self, error: Error) -> bool:
         """True if the key of an attempt with an unknown outcome turns out to be applied: that attempt was the one."""
-        return self._was_unknown and isinstance(error, KeyApplied)
+        return bool(self.doubt) and isinstance(error, KeyApplied)
 
 
 class Attempt:
@@ -67,23 +73,25 @@ class Attempt:
 def attempts(connection: Connection, retries: int, options: Mapping[str, Any]) -> Iterator[Attempt]:
     """The attempts of a transaction, until one is committed or fails for good."""
     plan = Plan(retries, options)
-    while True:
-        transaction = connection.transaction(**{**options, "retries": 0})
-        try:
-            transaction.begin()
-        except Error as error:
-            if plan.is_done(error):
+    with plan.doubt:
+        while True:
+            transaction = connection.transaction(**{**options, "retries": 0})
+            try:
+                transaction.begin()
+            except Error as error:
+                if plan.is_done(error):
+                    return
+                pause = plan.pause(error)
+                if pause is None:
+                    raise
+                time.sleep(pause)
+                continue
+            plan.begun()
+            attempt = Attempt(transaction, plan)
+            try:
+                yield attempt
+            finally:
+                transaction.rollback()
+            if attempt.pause is None:
                 return
-            pause = plan.pause(error)
-            if pause is None:
-                raise
-            time.sleep(pause)
-            continue
-        attempt = Attempt(transaction, plan)
-        try:
-            yield attempt
-        finally:
-            transaction.rollback()
-        if attempt.pause is None:
-            return
-        time.sleep(attempt.pause)
+            time.sleep(attempt.pause)

@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Tuple, TypedDict
 
 from .. import _proto
 from .._values._decode import plan, planner
+from ._doubt import Doubt
 from ._failures import Retry, Safety
 from ._options import Timeout, key_of, seconds
 from ._reply_timer import with_grace
@@ -95,14 +96,15 @@ class Caller:
 
 
 class Clock:
-    """The time and the attempts of one call."""
+    """The time and the attempts of one call. The attempts are made within `with clock.doubt:`."""
 
-    __slots__ = ("_attempt", "_end", "_retry")
+    __slots__ = ("_attempt", "_end", "_retry", "doubt")
 
     def __init__(self, limit: Optional[float], retry: Retry) -> None:
         self._end = None if limit is None else time.monotonic() + limit
         self._retry = retry
         self._attempt = 0
+        self.doubt = Doubt()
 
     def remaining(self) -> Optional[float]:
         """The rest of the time in seconds; None if there is no limit."""
@@ -125,6 +127,7 @@ class Clock:
     def pause(self, error: Any, safety: Safety) -> Optional[float]:
         """The pause before the next attempt; None if the error is final."""
         self._attempt += 1
+        self.doubt.note(error)
         return self._retry.pause(error, self._attempt, safety, self.remaining())
 
 

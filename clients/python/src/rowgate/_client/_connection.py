@@ -148,26 +148,27 @@ class Connection(Caller):
         failed: List[BaseException] = []
         first = _copy.start(self.database, table, options, self.tag)
         clock = self.clock(options, None)
-        while True:
-            try:
-                response = self._methods.CopyIn(
-                    _copy.guarded(_copy.messages(first, data), failed),
-                    metadata=self._metadata(clock.remaining()),
-                    timeout=clock.timeout(first.start.options),
-                    wait_for_ready=self.wait_for_ready,
-                )
-                return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
-            except grpc.RpcError as error:
-                if failed:
-                    raise failed[0] from None
-                failure = self._failure(error, reads=False)
-            except ValueError:
-                self._check_open()  # grpc's error of a channel that another thread has closed meanwhile
-                raise
-            pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
-            if pause is None:
-                raise failure
-            time.sleep(pause)
+        with clock.doubt:
+            while True:
+                try:
+                    response = self._methods.CopyIn(
+                        _copy.guarded(_copy.messages(first, data), failed),
+                        metadata=self._metadata(clock.remaining()),
+                        timeout=clock.timeout(first.start.options),
+                        wait_for_ready=self.wait_for_ready,
+                    )
+                    return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+                except grpc.RpcError as error:
+                    if failed:
+                        raise failed[0] from None
+                    failure = self._failure(error, reads=False)
+                except ValueError:
+                    self._check_open()  # grpc's error of a channel that another thread has closed meanwhile
+                    raise
+                pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
+                if pause is None:
+                    raise failure
+                time.sleep(pause)
 
     def copy_out(
         self, table: Optional[str] = None, *, sql: Optional[str] = None, **options: Unpack[CopyOutOptions]
@@ -255,23 +256,24 @@ class Connection(Caller):
         """Calls a method; repeats it where that is safe. `timed` are the options in the request, if it has any."""
         clock = self.clock(options, self.target.timeout)
         safety = safety_of(options) if safety is None else safety
-        while True:
-            try:
-                return method(
-                    request,
-                    metadata=self._metadata(clock.remaining()),
-                    timeout=clock.timeout(timed),
-                    wait_for_ready=self.wait_for_ready,
-                )
-            except grpc.RpcError as error:
-                failure = self._failure(error, safety.reads)
-            except ValueError:
-                self._check_open()  # grpc's error of a channel that another thread has closed meanwhile
-                raise
-            pause = clock.pause(failure, safety)
-            if pause is None:
-                raise failure
-            time.sleep(pause)
+        with clock.doubt:
+            while True:
+                try:
+                    return method(
+                        request,
+                        metadata=self._metadata(clock.remaining()),
+                        timeout=clock.timeout(timed),
+                        wait_for_ready=self.wait_for_ready,
+                    )
+                except grpc.RpcError as error:
+                    failure = self._failure(error, safety.reads)
+                except ValueError:
+                    self._check_open()  # grpc's error of a channel that another thread has closed meanwhile
+                    raise
+                pause = clock.pause(failure, safety)
+                if pause is None:
+                    raise failure
+                time.sleep(pause)
 
     def close(self) -> None:
         """Ends the connection and what still runs over it."""

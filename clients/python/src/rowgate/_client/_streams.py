@@ -116,7 +116,6 @@ class Stream(RowStream):
 
     def _start(self) -> Any:
         """Opens the call and returns its first message; repeats it where that is safe."""
-        self._check_readable()
         while True:
             self._call = self._method(
                 self._request,
@@ -136,16 +135,17 @@ class Stream(RowStream):
 
     def _next_message(self) -> Any:
         """The next message; None at the end."""
-        if self._call is None:
-            return self._start()
         if self._is_complete:
             return None
         self._check_readable()
-        try:
-            return self._read()
-        except grpc.RpcError as error:
-            self._is_closed = True
-            raise self._connection._failure(error, self._safety.reads) from None
+        with self._clock.doubt:
+            if self._call is None:
+                return self._start()
+            try:
+                return self._read()
+            except grpc.RpcError as error:
+                self._is_closed = True
+                raise self._connection._failure(error, self._safety.reads) from None
 
     def _read(self) -> Any:
         """The next message of the call; None at the end."""

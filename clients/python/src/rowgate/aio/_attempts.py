@@ -45,24 +45,26 @@ class Attempt:
 async def attempts(connection: Connection, retries: int, options: Mapping[str, Any]) -> AsyncIterator[Attempt]:
     """The attempts of a transaction, until one is committed or fails for good."""
     plan = Plan(retries, options)
-    while True:
-        transaction = connection.transaction(**{**options, "retries": 0})
-        try:
-            await transaction.begin()
-        except Error as error:
-            if plan.is_done(error):
+    with plan.doubt:
+        while True:
+            transaction = connection.transaction(**{**options, "retries": 0})
+            try:
+                await transaction.begin()
+            except Error as error:
+                if plan.is_done(error):
+                    return
+                pause = plan.pause(error)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+                continue
+            plan.begun()
+            attempt = Attempt(transaction, plan)
+            try:
+                yield attempt
+            finally:
+                if transaction.state in ("open", "failed"):
+                    transaction.cancel()
+            if attempt.pause is None:
                 return
-            pause = plan.pause(error)
-            if pause is None:
-                raise
-            await asyncio.sleep(pause)
-            continue
-        attempt = Attempt(transaction, plan)
-        try:
-            yield attempt
-        finally:
-            if transaction.state in ("open", "failed"):
-                transaction.cancel()
-        if attempt.pause is None:
-            return
-        await asyncio.sleep(attempt.pause)
+            await asyncio.sleep(attempt.pause)

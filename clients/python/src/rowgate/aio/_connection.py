@@ -140,26 +140,27 @@ class Connection(Caller):
         sent again where that is safe."""
         first = _copy.start(self.database, table, options, self.tag)
         clock = self.clock(options, None)
-        while True:
-            call = self._methods.CopyIn(
-                metadata=await self._metadata(clock.remaining()),
-                timeout=clock.timeout(first.start.options),
-                wait_for_ready=self.wait_for_ready,
-            )
-            try:
-                async for message in _messages(first, data):
-                    if not await is_written(call, message):
-                        break  # the server has ended the call before it read all: the call has its status
-                response = await call
-                return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
-            except grpc.RpcError as error:
-                failure = self._failure(error, reads=False)
-            finally:
-                call.cancel()
-            pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
-            if pause is None:
-                raise failure
-            await asyncio.sleep(pause)
+        with clock.doubt:
+            while True:
+                call = self._methods.CopyIn(
+                    metadata=await self._metadata(clock.remaining()),
+                    timeout=clock.timeout(first.start.options),
+                    wait_for_ready=self.wait_for_ready,
+                )
+                try:
+                    async for message in _messages(first, data):
+                        if not await is_written(call, message):
+                            break  # the server has ended the call before it read all: the call has its status
+                    response = await call
+                    return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+                except grpc.RpcError as error:
+                    failure = self._failure(error, reads=False)
+                finally:
+                    call.cancel()
+                pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
+                if pause is None:
+                    raise failure
+                await asyncio.sleep(pause)
 
     def copy_out(
         self, table: Optional[str] = None, *, sql: Optional[str] = None, **options: Unpack[CopyOutOptions]
@@ -246,25 +247,26 @@ class Connection(Caller):
         """Calls a method; repeats it where that is safe. `timed` are the options in the request, if it has any."""
         clock = self.clock(options, self.target.timeout)
         safety = safety_of(options) if safety is None else safety
-        while True:
-            try:
-                return await method(
-                    request,
-                    metadata=await self._metadata(clock.remaining()),
-                    timeout=clock.timeout(timed),
-                    wait_for_ready=self.wait_for_ready,
-                )
-            except grpc.RpcError as error:
-                failure = self._failure(error, safety.reads)
-            except (asyncio.CancelledError, UsageError):
-                if self._is_over:
-                    outcome = Outcome.NOT_APPLIED if safety.reads else Outcome.UNKNOWN
-                    raise_unless_cancelled(InterfaceError("the connection was closed during the call", outcome=outcome))
-                raise
-            pause = clock.pause(failure, safety)
-            if pause is None:
-                raise failure
-            await asyncio.sleep(pause)
+        with clock.doubt:
+            while True:
+                try:
+                    return await method(
+                        request,
+                        metadata=await self._metadata(clock.remaining()),
+                        timeout=clock.timeout(timed),
+                        wait_for_ready=self.wait_for_ready,
+                    )
+                except grpc.RpcError as error:
+                    failure = self._failure(error, safety.reads)
+                except (asyncio.CancelledError, UsageError):
+                    if self._is_over:
+                        outcome = Outcome.NOT_APPLIED if safety.reads else Outcome.UNKNOWN
+                        raise_unless_cancelled(InterfaceError("the connection was closed during the call", outcome=outcome))
+                    raise
+                pause = clock.pause(failure, safety)
+                if pause is None:
+                    raise failure
+                await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """Ends the connection and what still runs over it."""

@@ -130,7 +130,6 @@ class Stream(RowStream):
 
     async def _start(self) -> Any:
         """Opens the call and returns its first message; repeats it where that is safe."""
-        self._check_readable()
         self._loop = asyncio.get_running_loop()
         while True:
             self._call = getattr(self._connection._methods, self._method)(
@@ -151,16 +150,17 @@ class Stream(RowStream):
 
     async def _next_message(self) -> Any:
         """The next message; None at the end."""
-        if self._call is None:
-            return await self._start()
         if self._is_complete:
             return None
         self._check_readable()
-        try:
-            return await self._read()
-        except grpc.RpcError as error:
-            self._is_closed = True
-            raise self._connection._failure(error, self._safety.reads) from None
+        with self._clock.doubt:
+            if self._call is None:
+                return await self._start()
+            try:
+                return await self._read()
+            except grpc.RpcError as error:
+                self._is_closed = True
+                raise self._connection._failure(error, self._safety.reads) from None
 
     async def _read(self) -> Any:
         """The next message of the call; None at the end."""
