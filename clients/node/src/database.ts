@@ -97,12 +97,18 @@ export class Database {
     const isKeyed = checkedKey(options.key) !== undefined;
     let last: { value: T } | undefined;
     const repetition: Repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: limitOf(options) };
-    return repeated(repetition, async (timeout) => {
+    return repeated(repetition, async (timeout, doubt) => {
       const { transaction, begun } = this.open({ ...options, timeout });
       try {
         // Without a key nothing waits for the beginning: its failure is that of the first statement, or of the commit.
-        if (isKeyed) await begun;
-        else begun.catch(() => {});
+        if (isKeyed) {
+          await begun;
+          // It has claimed the key: no attempt before was applied.
+          doubt.resolve();
+          last = undefined;
+        } else {
+          begun.catch(() => {});
+        }
         let value: T;
         try {
           value = await work(transaction);

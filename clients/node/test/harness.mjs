@@ -34,6 +34,10 @@ export class Way {
   #server;
   /** Called for each connection with its number, from 0: true lets answers of the server pass. */
   lets = () => true;
+  /** Called for what clients send: true lets it pass. */
+  takes = () => true;
+  /** Resets new connections, as if the server were gone. */
+  refuses = false;
   connections = 0;
 
   static async to(target) {
@@ -42,6 +46,10 @@ export class Way {
     way.#server = net.createServer((near) => {
       const number = way.connections;
       way.connections += 1;
+      if (way.refuses) {
+        near.resetAndDestroy();
+        return;
+      }
       const far = net.connect(Number(port), host);
       for (const socket of [near, far]) {
         way.#sockets.add(socket);
@@ -52,7 +60,9 @@ export class Way {
           far.destroy();
         });
       }
-      near.pipe(far);
+      near.on('data', (data) => {
+        if (way.takes(data)) far.write(data);
+      });
       far.on('data', (data) => {
         if (way.lets(number, data)) near.write(data);
       });

@@ -132,7 +132,8 @@ function codeOf(sqlstate: string | undefined, reason: string): string | undefine
   return (isVague ? SQLSTATES[reason] : undefined) ?? (sqlstate || undefined);
 }
 
-function withoutUndefined<T extends object>(fields: T): T {
+/** The same object without the fields that are undefined. */
+export function withoutUndefined<T extends object>(fields: T): T {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
 }
 
