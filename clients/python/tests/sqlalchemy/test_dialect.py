@@ -98,11 +98,10 @@ def test_a_lost_transaction_leaves_the_connection_in_the_pool(engine: Engine) ->
         assert connection.connection.dbapi_connection is raw
 
 
-@pytest.mark.parametrize("keys", ["yes", "no"])
-def test_a_commit_whose_outcome_nobody_can_tell_is_unknown(engine: Engine, keys: str) -> None:
+def test_a_commit_whose_outcome_nobody_can_tell_is_unknown(engine: Engine) -> None:
     address, _, database = os.environ["ROWGATE_TEST_POSTGRES"].partition("/")
     proxy = DataProxy(int(address.rpartition(":")[2]))
-    through = create_engine(f"rowgate+postgresql://{proxy.address}/{database}?commit_keys={keys}&outcome_timeout=0.3")
+    through = create_engine(f"rowgate+postgresql://{proxy.address}/{database}?outcome_timeout=0.3")
     with through.connect() as connection:
         connection.execute(text("select 1"))
         proxy.on_loss = proxy.refuse
