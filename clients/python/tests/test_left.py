@@ -72,6 +72,36 @@ def test_a_signal_cancels_a_stream_in_the_database(postgres: rowgate.Connection,
         list(stream)
 
 
+def test_a_signal_cancels_a_copy_in_the_database(postgres: rowgate.Connection, table: str, interrupt: None) -> None:
+    with pytest.raises(KeyboardInterrupt) as raised:
+        postgres.copy_out(sql=SLEEP, format="csv").read()
+    assert ends(postgres) and raised.traceback
+
+
+def test_a_signal_ends_a_listener(postgres: rowgate.Connection) -> None:
+    listener = postgres.listen("left_rows")
+    events = iter(listener)
+    assert isinstance(next(events), rowgate.Listening)
+    waiting = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+    assert not listener._call.is_active()
+
+
+def test_rows_that_cannot_be_decoded_end_their_stream(postgres: rowgate.Connection) -> None:
+    def fail(_: str) -> object:
+        raise ArithmeticError("no value")
+
+    with rowgate.connect("rowgate://" + address_of("postgres"), json_loads=fail) as db:
+        stream = db.stream("select '{}'::jsonb, generate_series(1, 1000000000) /* left in the middle */")
+        with pytest.raises(ArithmeticError) as raised:  # which keeps the frames of the reader
+            list(stream)
+        assert ends(postgres) and raised.traceback
+        with pytest.raises(rowgate.InterfaceError, match="not read to its end"):
+            list(stream)
+
+
 def test_a_signal_ends_a_transaction(postgres: rowgate.Connection, table: str, interrupt: None) -> None:
     tx = postgres.transaction().begin()
     tx.query("insert into left_rows values (1)")

@@ -64,6 +64,9 @@ class Listener:
         except grpc.RpcError as error:
             if not self._is_closed:
                 raise self._connection._failure(error, reads=True) from None
+        except KeyboardInterrupt:
+            self._call.cancel()  # which grpc does not
+            raise
 
     def close(self) -> None:
         """Ends the listening; a thread that waits for an event leaves its loop."""

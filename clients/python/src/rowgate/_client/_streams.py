@@ -170,15 +170,23 @@ class Stream(RowStream):
 
     def _begun(self) -> StreamParts:
         if self._call is None:
-            self._parts.accept(self._next_message())
+            self._accept(self._next_message())
         return self._parts
+
+    def _accept(self, message: Any) -> Optional[List[Any]]:
+        """The rows of a message. One that cannot be read ends the stream."""
+        try:
+            return self._parts.accept(message)
+        except BaseException:
+            self.close()
+            raise
 
     def _next_batch(self) -> Optional[List[Any]]:
         while True:
             message = self._next_message()
             if message is None:
                 return None
-            rows = self._parts.accept(message)
+            rows = self._accept(message)
             if rows is not None:
                 return rows
 
@@ -198,7 +206,7 @@ class Stream(RowStream):
         try:
             with arrow.ipc.open_stream(io.BufferedReader(_Parts(self), 1 << 20)) as reader:
                 yield from reader
-        except GeneratorExit:
+        except BaseException:
             self.close()
             raise
         while self._next_batch() is not None:
@@ -241,7 +249,7 @@ class _Parts(io.RawIOBase):
             message = self._stream._next_message()
             if message is None:
                 return 0
-            self._stream._parts.accept(message)
+            self._stream._accept(message)
             if arrow:
                 self._rest = arrow.pop()
         count = min(len(buffer), len(self._rest))
@@ -270,7 +278,7 @@ class CopyOut(Stream):
                 if message.WhichOneof("part") == "data":
                     yield message.data
                 else:
-                    self._parts.accept(message)
+                    self._accept(message)
         except GeneratorExit:
             self.close()
             raise

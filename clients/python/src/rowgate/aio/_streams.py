@@ -166,10 +166,13 @@ class Stream(RowStream):
         """The next message of the call; None at the end."""
         try:
             message = await self._call.read()
-        except asyncio.CancelledError:
-            if self._is_closed or self._connection._is_over:
+        except grpc.RpcError:
+            raise  # the call has ended
+        except BaseException as error:
+            was_ended = self._is_closed or self._connection._is_over
+            self._leave()  # grpc cancels the call in some of its states only
+            if was_ended and isinstance(error, asyncio.CancelledError):
                 raise_unless_cancelled(InterfaceError("the stream was closed while its reader waited"))
-            self._is_closed = True
             raise
         if message is not EOF:
             return message
@@ -189,15 +192,23 @@ class Stream(RowStream):
 
     async def _begun(self) -> StreamParts:
         if self._call is None:
-            self._parts.accept(await self._next_message())
+            self._accept(await self._next_message())
         return self._parts
+
+    def _accept(self, message: Any) -> Optional[List[Any]]:
+        """The rows of a message. One that cannot be read ends the stream."""
+        try:
+            return self._parts.accept(message)
+        except BaseException:
+            self._leave()
+            raise
 
     async def _next_batch(self) -> Optional[List[Any]]:
         while True:
             message = await self._next_message()
             if message is None:
                 return None
-            rows = self._parts.accept(message)
+            rows = self._accept(message)
             if rows is not None:
                 return rows
 
@@ -257,15 +268,19 @@ class CopyOut(Stream):
                 if message.WhichOneof("part") == "data":
                     yield message.data
                 else:
-                    self._parts.accept(message)
+                    self._accept(message)
         except GeneratorExit:
             self._leave()
             raise
 
     async def write_to(self, file: BinaryIO) -> Summary:
         """Writes the data to a binary file and returns the counts."""
-        async for part in self.data():
-            file.write(part)
+        try:
+            async for part in self.data():
+                file.write(part)
+        except BaseException:
+            self._leave()
+            raise
         assert self.summary is not None
         return self.summary
 
