@@ -27,6 +27,8 @@ class Proxy:
         self.refuses = False
         #: Passes no request on, and ends the connection of the next one.
         self.swallows = False
+        #: The connections that were made so far.
+        self.accepted = 0
         self._sockets: List[socket.socket] = [self._listener]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -40,6 +42,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             if self.refuses:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 client.close()

@@ -48,6 +48,8 @@ class Target(NamedTuple):
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
             "grpc.primary_user_agent": "rowgate-python",
+            # A channel has an HTTP/2 connection of its own: a process that has many calls in one does not delay those in another.
+            "grpc.use_local_subchannel_pool": 1,
             # A connection that has died without a word is noticed; more often is a flood to some proxies.
             "grpc.keepalive_time_ms": 300_000,
             "grpc.keepalive_timeout_ms": 20_000,

@@ -80,17 +80,21 @@ def connect(
 def _open(
     address: str, name: str, backend: Optional[str], own: Settings, modes: TransactionModes, options: Mapping[str, Any]
 ) -> Connection:
-    if backend is None:
-        backend = _backend(address, name, options)
-    decoder = objects.decoder(backend, own.json_loads)
+    decoder = objects.decoder(backend or "postgres", own.json_loads)
     database = rowgate.connect(address, database=name, decoder=decoder, **options)
+    if backend is None:
+        try:
+            backend = _backend(database, address, name)
+        except BaseException:
+            database.close()
+            raise
+        database.planner = objects.decoder(backend, own.json_loads)
     return Connection(database, backend, own, modes)
 
 
-def _backend(address: str, name: str, options: Mapping[str, Any]) -> str:
+def _backend(database: rowgate.Connection, address: str, name: str) -> str:
     """The kind of the database, as the server tells it: `postgres`, `mysql` or `sqlite`."""
-    with rowgate.connect(address, database=name, **options) as database:
-        info = database.server_info()
+    info = database.server_info()
     wanted = name or info.default_database
     if wanted not in info.databases:
         raise errors.OperationalError(

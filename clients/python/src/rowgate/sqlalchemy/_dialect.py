@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -13,6 +14,7 @@ from .. import dbapi
 from ..dbapi._connect import typed
 from ..dbapi._connection import Connection
 
+_ENGINES = itertools.count()
 # Tables that a server has in a database for its own work: Alembic's autogenerate would drop what the program's metadata has not.
 _OF_THE_SERVER = frozenset(("rowgate_idempotency", "rowgate_migrations"))
 
@@ -25,12 +27,15 @@ class Module:
     def __init__(self, backend: str, *, awaited: bool = False) -> None:
         self.backend = backend
         self._awaited = awaited
+        # An engine has one module. Channels of equal options share an HTTP/2 connection: those of its pool, and of no other one.
+        self._channel_options = (("grpc.use_local_subchannel_pool", 0), ("rowgate.engine", next(_ENGINES)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(dbapi, name)
 
     def connect(self, *arguments: Any, **options: Any) -> Connection:
         options = {"backend": self.backend, "paramstyle": self.paramstyle, **options}
+        options["channel_options"] = (*self._channel_options, *options.get("channel_options", ()))
         if self._awaited:
             from ._awaited import open_awaited
 
