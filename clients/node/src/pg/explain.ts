@@ -23,7 +23,7 @@ function hintOf({ reason }: RowgateError, text: string): string | undefined {
   return undefined;
 }
 
-/** The codes by which connections to an address failed the last time: clients share them, and their pauses between attempts. */
+/** The codes by which connections to an address failed the last time: in the pause before the next attempt a call is not told. */
 const lastCodes = new Map<string, string>();
 
 /** The same error; that of a connection which was not made has the code of the operating system, as programs for node-postgres expect. */

@@ -76,13 +76,14 @@ export class GrpcTransport implements Transport {
       'grpc.service_config': SERVICE_CONFIG,
       // With a window of 64 KiB a stream waits for the network after each batch of rows.
       'grpc-node.flow_control_window': 1 << 20,
+      // grpc-js would give all clients of a process to one address the same connection: what waits in it would delay them all.
+      'grpc.use_local_subchannel_pool': 1,
       ...nameOverride(options.tls),
       ...options.channelOptions,
     };
     if (options.token !== undefined && typeof options.token !== 'function') checkedText('token', options.token);
     const credentials = credentialsOf(isSecure, options);
-    this.clients = Array.from({ length: Math.max(1, options.connections ?? 1) }, (_, index) =>
-      new grpc.Client(target, credentials, index === 0 ? channel : { ...channel, 'grpc.use_local_subchannel_pool': 1 }));
+    this.clients = Array.from({ length: Math.max(1, options.connections ?? 1) }, () => new grpc.Client(target, credentials, channel));
   }
 
   // By a call of the channel itself: the client of grpc-js adds interceptors and the trace of its caller, a quarter of the cost.
