@@ -1,4 +1,4 @@
-import { failure, failureOf, unreadable, type CallNature } from './errors/failure.js';
+import { failure, failureOf, StatusError, unreadable, type CallNature } from './errors/failure.js';
 import type { PartReader, StreamPart } from './messages.js';
 import type { MessageSource } from './transport/transport.js';
 import type { Column } from './values/types.js';
@@ -16,7 +16,9 @@ const ENDED: IteratorReturnResult<undefined> = { value: undefined, done: true };
 export class PartSource {
   columns: readonly Column[] = [];
   summary: Summary | undefined;
+  private opening: Promise<MessageSource> | undefined;
   private source: MessageSource | undefined;
+  private isCancelled = false;
 
   constructor(
     private readonly open: () => Promise<MessageSource>,
@@ -27,8 +29,9 @@ export class PartSource {
   /** The next part with rows or data; undefined at the end. */
   async next(): Promise<Extract<StreamPart, { kind: 'rows' | 'data' }> | undefined> {
     try {
-      this.source ??= await this.open();
-      for (let bytes = await this.source.next(); bytes; bytes = await this.source.next()) {
+      this.opening ??= this.opened();
+      const source = await this.opening;
+      for (let bytes = await source.next(); bytes; bytes = await source.next()) {
         const part = this.read(bytes);
         if (part.kind === 'rows' || part.kind === 'data') return part;
         if (part.kind === 'header') this.columns = part.columns;
@@ -44,8 +47,19 @@ export class PartSource {
     return undefined;
   }
 
+  /** Ends the call, also one that is still to be opened. */
   cancel(): void {
+    this.isCancelled = true;
     this.source?.cancel();
+  }
+
+  // It may be cancelled before, and while its request is made.
+  private async opened(): Promise<MessageSource> {
+    if (this.isCancelled) throw cancelled(true);
+    this.source = await this.open();
+    if (!this.isCancelled) return this.source;
+    this.source.cancel();
+    throw cancelled(false);
   }
 
   // The statement is cancelled, and nobody knows how far it is.
@@ -57,6 +71,9 @@ export class PartSource {
     }
   }
 }
+
+const cancelled = (isUnsent: boolean) =>
+  new StatusError({ code: 1, message: 'the stream was cancelled before its first message', details: [], isUnsent });
 
 /**
  * The rows of a streamed result, of any size: `for await (const row of stream)`.

@@ -91,7 +91,7 @@ export class GrpcTransport implements Transport {
     return new Promise((resolve, reject) => {
       const { deadline = Infinity } = callOptions(limits);
       const call = this.client().getChannel().createCall(pathOf(method), deadline, null, null, null);
-      const release = onAbort(limits.signal, () => call.cancelWithStatus(grpc.status.CANCELLED, 'the call was cancelled'));
+      const release = onAbort(limits.signal, cancelling(() => call.cancelWithStatus(grpc.status.CANCELLED, 'the call was cancelled')));
       let response: Buffer | undefined;
       call.start(new grpc.Metadata(), {
         onReceiveMetadata() {},
@@ -190,6 +190,13 @@ function onAbort(signal: AbortSignal | undefined, act: () => void): () => void {
   return () => signal.removeEventListener('abort', act);
 }
 
+// grpc-js starts a call in several turns, and starts it all the same where it is cancelled between them: nobody would end it. By then it
+// takes the second cancellation; a call that has ended takes none.
+const cancelling = (cancel: () => void) => () => {
+  cancel();
+  setImmediate(cancel);
+};
+
 function withCause(status: Status, signal: AbortSignal | undefined): Status {
   return signal?.aborted && status.code === grpc.status.CANCELLED ? { ...status, cause: signal.reason } : status;
 }
@@ -235,7 +242,7 @@ class ReadableSource implements MessageSource {
     // An error after the end of the reading has nobody who waits for it.
     call.on('error', () => {});
     this.iterator = call[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-    this.release = onAbort(signal, () => call.cancel());
+    this.release = onAbort(signal, cancelling(() => call.cancel()));
   }
 
   async next(): Promise<Uint8Array | undefined> {
@@ -254,7 +261,7 @@ class ReadableSource implements MessageSource {
   cancel(): void {
     if (this.isOver) return;
     this.over();
-    this.call.cancel();
+    cancelling(() => this.call.cancel())();
   }
 
   private over(): void {
