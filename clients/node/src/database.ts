@@ -85,8 +85,11 @@ export class Database {
   async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<Result[]> {
     const decoding = this.decoding(options);
     const request = await this.built(options, (dialect) => this.batchRequest(statements, options, dialect));
-    const isHarmless = options.readOnly === true || options.dryRun === true;
-    return readAnswer(await this.unary('ExecuteBatch', request, options, { isHarmless }), decoding, isHarmless);
+    const isReadOnly = options.readOnly === true;
+    const isDryRun = options.dryRun === true;
+    // MySQL and MariaDB keep what a dry run writes to a table without transactions. An answer tells of it; without one nobody knows.
+    const isHarmless = isReadOnly || (isDryRun && (this.dialectKnown === 'postgres' || this.dialectKnown === 'sqlite'));
+    return readAnswer(await this.unary('ExecuteBatch', request, options, { isHarmless }), decoding, isReadOnly || isDryRun);
   }
 
   /**

@@ -201,3 +201,18 @@ test('rowgate/pg tells a refused connection by the code of the operating system,
   assert.equal(expected.code, 'ECONNREFUSED');
   await Promise.all([client.end(), pool.end()]);
 });
+
+test('a dry run without an answer has applied nothing, unless the database may be one that keeps some of it', async () => {
+  for (const [database, isAsked, outcome] of [['main', true, 'NOT_APPLIED'], ['postgres', true, 'NOT_APPLIED'], ['postgres', false, 'UNKNOWN'], ['mariadb', true, 'UNKNOWN']]) {
+    const way = await Way.to(address);
+    const db = connect(way.address, { database });
+    await db.query('select 1');
+    if (isAsked) await db.dialect();
+    way.takes = () => way.cut();
+    const error = await failureOf(db.batch(['delete from nothing'], { dryRun: true }));
+    assert.ok(error instanceof TransportFailure, String(error));
+    assert.deepEqual([database, error.outcome], [database, outcome]);
+    db.close();
+    way.close();
+  }
+});
