@@ -39,7 +39,8 @@ fn parsed(content: &Bytes) -> Value {
 async fn a_stream_has_an_envelope_for_each_message_and_one_for_its_end() {
     let service = Service::start(Backend::Sqlite).await;
     let address = service.server.grpc();
-    let sql = "select 1 as n union all select 2";
+    // Of several rows the first ones are sent when the next one takes its time.
+    let sql = "select 2 as n";
     for version in BOTH {
         let answer =
             WebRequest::post(STREAM_QUERY, JSON, json_query(sql)).send(version, address).await;
@@ -48,8 +49,8 @@ async fn a_stream_has_an_envelope_for_each_message_and_one_for_its_end() {
         let flags: Vec<u8> = frames.iter().map(|(flags, _)| *flags).collect();
         assert_eq!(flags, [0, 0, 0, END], "{frames:?}");
         assert_eq!(parsed(&frames[0].1)["header"]["columns"][0]["name"], "n");
-        assert_eq!(parsed(&frames[1].1)["rows"]["rows"][1]["values"][0]["int64Value"], "2");
-        assert_eq!(parsed(&frames[2].1)["summary"]["rowCount"], "2");
+        assert_eq!(parsed(&frames[1].1)["rows"]["rows"][0]["values"][0]["int64Value"], "2");
+        assert_eq!(parsed(&frames[2].1)["summary"]["rowCount"], "1");
         assert_eq!(parsed(&frames[3].1), json!({}));
 
         let answer = WebRequest::post(STREAM_QUERY, PROTO, framed(&query(sql)));
@@ -57,7 +58,7 @@ async fn a_stream_has_an_envelope_for_each_message_and_one_for_its_end() {
         assert_eq!((answer.status, answer.header("content-type")), (200, PROTO));
         let frames = answer.frames();
         let summary = StreamQueryResponse::decode(frames[2].1.clone()).expect("it is one");
-        assert!(matches!(summary.part, Some(Part::Summary(summary)) if summary.row_count == 2));
+        assert!(matches!(summary.part, Some(Part::Summary(summary)) if summary.row_count == 1));
         assert_eq!((frames[3].0, parsed(&frames[3].1)), (END, json!({})));
     }
 }
