@@ -69,7 +69,7 @@ async fn a_million_rows_are_copied_as_fast_as_psql_does() {
     let fastest = |times: &[Duration]| times.iter().min().copied().expect("there are rounds");
     let [mut ours_in, mut psql_in, mut ours_out, mut psql_out] = [const { Vec::new() }; 4];
     // The first call grows the process once.
-    copy(&service, &["--to", out]);
+    copy(&service, &["--to", out, "--force"]);
     let before = service.server.resident();
     for _ in 0..ROUNDS {
         let postgres = service.postgres();
@@ -80,7 +80,7 @@ async fn a_million_rows_are_copied_as_fast_as_psql_does() {
         let (took, said) = copy(&service, &["--from", name]);
         assert!(said.contains("1000000 rows copied"), "{said}");
         ours_in.push(took);
-        let (took, said) = copy(&service, &["--to", out]);
+        let (took, said) = copy(&service, &["--to", out, "--force"]);
         assert!(said.contains("1000000 rows copied"), "{said}");
         ours_out.push(took);
         assert!(
